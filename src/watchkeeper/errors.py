@@ -1,0 +1,164 @@
+"""Everything watchkeeper raises, as one tree.
+
+* WatchkeeperError             WK000
+  x ConfigError                WK100  the operator can fix it: a file, a key, a name
+    + UnknownKind              WK101  a `type:` names no plug
+    + ContractError            WK102  a contract pack cannot be used as written
+    + PolicyError              WK103  a policy cannot be used as written
+  x InputError                 WK200  telemetry as a whole cannot be read: a file, a layout, a request
+    + UnknownLayout            WK201  columns fit no known layout
+    + Truncated                WK202  a compressed or columnar file ends too early
+    + NothingToRead            WK203  no file matched, or a file holds no rows
+    + Unreadable               WK204  the system refused to open it
+  x StoreError                 WK300  the journal or the ledger cannot go on
+    + CorruptionError          WK301  bytes on disk are not what was written
+    + StoreLocked              WK302  another process owns this data folder
+    + StoreFull                WK303  no space, or the reserve is reached
+    + StoreVersion             WK304  the store was written by another schema version
+  x VerifyError                WK400  the ledger does not follow from the journal
+  x ActionError                WK500
+    + ActionRetry              WK501  try the same order again later
+    + ActionRefused            WK502  never try this order again
+  x OutputError                WK600  results cannot be written where asked
+
+A programmer's mistake is an AssertionError and is never caught. A single bad sample is not an
+error: it goes to quarantine with a reason (see `contracts`). `docs/errors.md` has an entry for
+every code; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WatchkeeperError(Exception):
+    """Base of the tree.
+
+    :param message: what was wrong, and where (file:line, series, request).
+    :param hint: what the operator can do next.
+    """
+
+    code: ClassVar[str] = "WK000"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return `CODE message (hint)`, ready for a terminal."""
+        text = f"{self.code} {self.args[0]}"
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class ConfigError(WatchkeeperError):
+    """The configuration cannot be used as written."""
+
+    code = "WK100"
+
+
+class UnknownKind(ConfigError):
+    """A `type:` in the configuration names no plug."""
+
+    code = "WK101"
+
+
+class ContractError(ConfigError):
+    """A contract pack cannot be used as written."""
+
+    code = "WK102"
+
+
+class PolicyError(ConfigError):
+    """A policy cannot be used as written."""
+
+    code = "WK103"
+
+
+class InputError(WatchkeeperError):
+    """Telemetry as a whole cannot be read."""
+
+    code = "WK200"
+
+
+class UnknownLayout(InputError):
+    """The columns fit no known layout."""
+
+    code = "WK201"
+
+
+class Truncated(InputError):
+    """A compressed or columnar file ends too early."""
+
+    code = "WK202"
+
+
+class NothingToRead(InputError):
+    """No file matched, or a file holds no rows."""
+
+    code = "WK203"
+
+
+class Unreadable(InputError):
+    """The system refused to open it."""
+
+    code = "WK204"
+
+
+class StoreError(WatchkeeperError):
+    """The journal or the ledger cannot go on."""
+
+    code = "WK300"
+
+
+class CorruptionError(StoreError):
+    """Stored bytes are not what was written."""
+
+    code = "WK301"
+
+
+class StoreLocked(StoreError):
+    """Another process owns this data folder."""
+
+    code = "WK302"
+
+
+class StoreFull(StoreError):
+    """There is no space left, or the reserve is reached."""
+
+    code = "WK303"
+
+
+class StoreVersion(StoreError):
+    """The store was written by another schema version."""
+
+    code = "WK304"
+
+
+class VerifyError(WatchkeeperError):
+    """The ledger does not follow from the journal."""
+
+    code = "WK400"
+
+
+class ActionError(WatchkeeperError):
+    """An order was not carried out."""
+
+    code = "WK500"
+
+
+class ActionRetry(ActionError):
+    """The order may succeed later."""
+
+    code = "WK501"
+
+
+class ActionRefused(ActionError):
+    """The order can never succeed."""
+
+    code = "WK502"
+
+
+class OutputError(WatchkeeperError):
+    """Results cannot be written where asked."""
+
+    code = "WK600"

@@ -1,0 +1,98 @@
+"""The ledger is what we concluded and what we owe. Every other file here is one backend.
+
+Each step, receipt and administrative fact is a link of a hash chain; the head of the chain is
+signed (HMAC) and kept in a file of its own, because a bare chain does not see a cut tail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from watchkeeper.model import (
+    Assessed,
+    Checkpoint,
+    Counts,
+    Decision,
+    Millis,
+    Offset,
+    Order,
+    Receipt,
+    Step,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One row of the audit chain: hash = SHA-256(hash before + canonical JSON of the row)."""
+
+    seq: int
+    kind: str  # genesis, step, receipt, note
+    at: Millis
+    body: str  # canonical JSON
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """How far the ledger has concluded."""
+
+    offset: Offset
+    tick: Millis
+
+
+class Ledger(Protocol):
+    """Watermark, health, decisions, outbox, receipts and the audit chain."""
+
+    def watermark(self) -> Watermark | None:
+        """Return where the last committed step stands; None before the first."""
+
+    def commit(self, step: Step) -> None:
+        """Store the whole step and its link in one durable transaction. Ticks only grow."""
+
+    def step_body(self, tick: Millis) -> str | None:
+        """Return the link body of the step at `tick`, for recovery to compare with."""
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint; the last few are kept, older ones go."""
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return the newest checkpoint at or before the watermark whose bytes are whole."""
+
+    def outbox(self, now: Millis, limit: int) -> list[tuple[Order, int]]:
+        """Return the oldest open orders that are due, each with its attempts so far."""
+
+    def settle(self, receipt: Receipt) -> None:
+        """Record one attempt; `done`, `refused` and `dead` close the order. Idempotent."""
+
+    def orders(self, limit: int) -> list[tuple[Order, Receipt | None]]:
+        """Return the newest orders with their last receipt, newest first."""
+
+    def decisions(self, entity: str | None = None, until: Millis | None = None,
+                  limit: int = 1000) -> list[Decision]:
+        """Return the newest decisions (at or before `until`), newest first."""
+
+    def health(self, at: Millis | None = None) -> list[Assessed]:
+        """Return the last known assessment of every entity (at or before `at`), by entity."""
+
+    def history(self, entity: str, since: Millis, until: Millis) -> list[Assessed]:
+        """Return the kept assessments of one entity in [since, until], oldest first."""
+
+    def counts(self) -> Counts:
+        """Return the sum of the counts of all steps."""
+
+    def links(self, after: int = 0) -> Iterator[Link]:
+        """Yield the audit chain in order."""
+
+    def note(self, kind: str, at: Millis, body: str) -> None:
+        """Add an administrative fact to the audit chain."""
+
+    def prove(self) -> int:
+        """Check chain, tables against chain, and signed head; return how many links hold.
+
+        :raises VerifyError: the first link that does not hold, by seq.
+        """
+
+    def close(self) -> None:
+        """Release the store. Safe to call twice."""

@@ -1,0 +1,3 @@
+"""Reports render what was found. Every other file here is one report."""
+
+from __future__ import annotations

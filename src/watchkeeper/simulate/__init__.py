@@ -1,0 +1,1 @@
+"""Seeded fleets with faults and ground truth."""
