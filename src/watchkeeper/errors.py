@@ -5,7 +5,7 @@
     + UnknownKind              WK101  a `type:` names no plug
     + ContractError            WK102  a contract pack cannot be used as written
     + PolicyError              WK103  a policy cannot be used as written
-  x InputError                 WK200  telemetry as a whole cannot be read: a file, a layout, a request
+  x InputError                 WK200  telemetry as a whole cannot be read: file, request
     + UnknownLayout            WK201  columns fit no known layout
     + Truncated                WK202  a compressed or columnar file ends too early
     + NothingToRead            WK203  no file matched, or a file holds no rows

@@ -40,7 +40,7 @@ REJECTS = pa.schema(
         *KEYS,
         pa.field("time", pa.int64()),  # null when the offered time could not be read
         pa.field("value", pa.float64()),  # null when the offered value is not a number
-        pa.field("offered", pa.string()),  # as it came, when it could not be read; at most 200 characters
+        pa.field("offered", pa.string()),  # as it came, when unreadable; at most 200 characters
         pa.field("origin", pa.string(), nullable=False),  # file:line, request, or source
         pa.field("reason", pa.string(), nullable=False),  # a member of Reason
         pa.field("detail", pa.string(), nullable=False),  # what was expected: "0 <= value <= 1"

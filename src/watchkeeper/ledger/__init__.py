@@ -69,8 +69,9 @@ class Ledger(Protocol):
     def orders(self, limit: int) -> list[tuple[Order, Receipt | None]]:
         """Return the newest orders with their last receipt, newest first."""
 
-    def decisions(self, entity: str | None = None, until: Millis | None = None,
-                  limit: int = 1000) -> list[Decision]:
+    def decisions(
+        self, entity: str | None = None, until: Millis | None = None, limit: int = 1000
+    ) -> list[Decision]:
         """Return the newest decisions (at or before `until`), newest first."""
 
     def health(self, at: Millis | None = None) -> list[Assessed]:
