@@ -103,7 +103,7 @@ class Batch:
     @property
     def offered(self) -> int:
         """How many samples came in, good or bad."""
-        return self.samples.num_rows + self.unread.num_rows
+        return int(self.samples.num_rows + self.unread.num_rows)
 
 
 @dataclass(frozen=True, slots=True)
