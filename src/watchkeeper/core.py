@@ -1,0 +1,404 @@
+"""The pure function between journal and ledger: what arrived in, steps out.
+
+    entry ─► enrol new series ─► observe (detectors) ─► conclude at each tick (health, policies) ─► step
+
+Two verbs do the work, on blocks of any size, so that a month of files and the last second of a
+live fleet run through the same code. `observe` scores samples as they come; `conclude` evaluates
+health and policies at ticks. `advance` is the fold over journal entries that replay, verify and the
+live house share. State is handed over: arrays may be changed in place, the caller keeps only what
+is returned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from watchkeeper import panel
+from watchkeeper.panel import Panel
+from watchkeeper.contracts import Contract, traits
+from watchkeeper.detectors import Samples
+from watchkeeper.detectors._ensemble import Ensemble, Scores
+from watchkeeper.engines import Engine
+from watchkeeper.health import Evidence, Health, HealthModel, Roster
+from watchkeeper.model import (
+    KEYS,
+    Assessed,
+    Counts,
+    Decision,
+    Entry,
+    Floats,
+    Millis,
+    Offset,
+    Order,
+    Rows,
+    Step,
+    Times,
+    Traits,
+    digest,
+)
+from watchkeeper.policies import Held, Policy, judge, nothing_held
+
+GAP_TICKS = 3_600  # a longer silence of the whole house was not watched; it accuses nobody
+KEEP_EVERY = Millis(60_000)  # an unchanged assessment is kept this often
+KEEP_CHANGE = 1.0  # health points
+
+
+@dataclass(frozen=True)
+class Rulebook:
+    """Everything the telemetry is judged by, built from one canonical document.
+
+    :param document: JSON-able; its digest names the rulebook in every step.
+    :param tick: milliseconds between evaluations.
+    """
+
+    document: Mapping[str, Any]
+    tick: Millis
+    contracts: tuple[Contract, ...]
+    ensemble: Ensemble
+    health: HealthModel[Any]
+    policies: tuple[Policy, ...]
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", digest(self.document))
+
+
+@dataclass
+class Series:
+    """Who the series are. Numbers are positions; entities are numbered as they first appear."""
+
+    keys: list[pa.RecordBatch] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=list)
+    attributes: list[str] = field(default_factory=list)
+    entities: list[str] = field(default_factory=list)
+    number: dict[str, int] = field(default_factory=dict)  # of an entity
+    entity: Rows = field(default_factory=lambda: np.zeros(0, np.uint32))
+
+
+@dataclass
+class State:
+    """All that is remembered between entries; a checkpoint holds exactly this."""
+
+    series: Series
+    traits: Traits
+    last: Times  # time of the newest sample of each series
+    now: panel.Current  # what each series last said
+    detectors: Any
+    health: Any
+    held: Held
+    tick: Millis = Millis(0)  # the last tick evaluated
+    offset: Offset = Offset(0)
+    arrived: Millis = Millis(0)
+    kept: Kept = field(default_factory=lambda: Kept.fresh(0))
+    pending: Pending = field(default_factory=lambda: Pending())
+
+
+class Kept(NamedTuple):
+    """The assessment of each entity that the ledger holds last."""
+
+    time: Times
+    health: Floats
+    state: npt.NDArray[np.uint8]
+
+    @staticmethod
+    def fresh(entities: int) -> Kept:
+        """Nothing is held yet of `entities` entities."""
+        return Kept(
+            np.full(entities, -KEEP_EVERY, np.int64),
+            np.full(entities, np.nan),
+            np.full(entities, 255, np.uint8),
+        )
+
+
+@dataclass
+class Pending:
+    """What arrived since the last tick. Empty at every checkpoint."""
+
+    evidence: list[Arrived] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    scores: Any = field(default_factory=hashlib.sha256)
+
+
+class Arrived(NamedTuple):
+    """Evidence with the time it arrived, not yet assigned to a tick."""
+
+    arrived: Times
+    series: Rows
+    score: Floats
+    deadline: Times
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The scores of one block of samples, beside the samples they belong to."""
+
+    samples: Samples
+    scores: Scores
+    counts: Counts
+    evidence: Arrived
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """What was concluded over a block of ticks."""
+
+    panel: Panel
+    decisions: list[Decision]
+    orders: list[Order]
+
+
+def fresh(rulebook: Rulebook) -> State:
+    """Return the state before the first entry."""
+    return State(
+        series=Series(),
+        traits=traits(rulebook.contracts, pa.RecordBatch.from_pylist([], KEYS)),
+        last=np.zeros(0, np.int64),
+        now=panel.Current.fresh(0),
+        detectors=rulebook.ensemble.fresh(0),
+        health=rulebook.health.fresh(),
+        held=nothing_held(),
+    )
+
+
+def enrol(rulebook: Rulebook, state: State, new: pa.RecordBatch) -> State:
+    """Make room for new series, in the order given; their entities get the next numbers."""
+    if new.num_rows == 0:
+        return state
+    series = state.series
+    series.keys.append(new)
+    names, codes = np.unique(new["entity"].to_numpy(zero_copy_only=False), return_inverse=True)
+    first = np.full(len(names), new.num_rows, np.int64)
+    np.minimum.at(first, codes, np.arange(new.num_rows))
+    for index in np.argsort(first, kind="stable"):
+        name = str(names[index])
+        if name not in series.number:
+            series.number[name] = len(series.entities)
+            series.entities.append(name)
+    numbers = np.array([series.number[str(name)] for name in names], np.uint32)
+    series.entity = np.concatenate([series.entity, numbers[codes]])
+    series.metrics.extend(new["metric"].to_pylist())
+    series.attributes.extend(new["attributes"].to_pylist())
+    more = traits(rulebook.contracts, new)
+    state.traits = Traits(*(np.concatenate(pair) for pair in zip(state.traits, more, strict=True)))
+    count = len(series.entity)
+    state.last = np.concatenate([state.last, np.full(new.num_rows, -1, np.int64)])
+    state.now = state.now.grow(count)
+    state.detectors = rulebook.ensemble.grow(state.detectors, count)
+    state.health = rulebook.health.grow(state.health, count, len(series.entities))
+    grown = Kept.fresh(len(series.entities))
+    for old, fresh_column in zip(state.kept, grown, strict=True):
+        fresh_column[: len(old)] = old
+    state.kept = grown
+    return state
+
+
+def observe(
+    rulebook: Rulebook, state: State, samples: Samples, engine: Engine
+) -> tuple[State, Observed]:
+    """Score samples, sorted by (row, time), and learn from them.
+
+    A sample not newer than the last of its series is a duplicate or late: counted, not scored. A
+    stale marker ends its series at once: it becomes evidence of silence and is not scored.
+    """
+    fate = panel.admit(samples.row, samples.time, state.last)
+    counts = Counts(
+        accepted=len(fate),
+        scored=int((fate == panel.FRESH).sum()),
+        duplicate=int((fate == panel.DUPLICATE).sum()),
+        late=int((fate == panel.LATE).sum()),
+    )
+    if counts.scored != counts.accepted:
+        samples = Samples(*(column[fate == panel.FRESH] for column in samples))
+    ended = np.isnan(samples.value)
+    stale = None
+    if ended.any():
+        stale = Samples(*(column[ended] for column in samples))
+        samples = Samples(*(column[~ended] for column in samples))
+
+    parts = _slices(samples, engine.workers)
+    done = engine.map(
+        lambda part: rulebook.ensemble.score(state.detectors, part, state.traits)[1], parts
+    )
+    scores = done[0] if len(done) == 1 else Scores(*(np.concatenate(c) for c in zip(*done, strict=True)))
+    evidence = Arrived(samples.arrived, samples.row, scores.score, scores.deadline)
+    if stale is not None:
+        evidence = _with_stale(evidence, stale)
+    return state, Observed(samples, scores, counts, evidence)
+
+
+def conclude(
+    rulebook: Rulebook, state: State, evidence: Arrived, ticks: Times
+) -> tuple[State, Concluded]:
+    """Evaluate health and policies at `ticks`; every arrival belongs to the first tick after it."""
+    index = np.searchsorted(ticks, evidence.arrived, side="left")
+    if len(index) > 1 and (np.diff(index) < 0).any():
+        order = np.argsort(index.astype(np.int32), kind="stable")
+        index, evidence = index[order], Arrived(*(column[order] for column in evidence))
+    seen = Evidence(index.astype(np.int64), evidence.series, evidence.score, evidence.deadline)
+    roster = Roster(state.series.entity, state.traits.weight)
+    state.health, health = rulebook.health.assess(state.health, seen, ticks, roster)
+    panel = Panel(ticks, state.series.entities, health, state.series, seen, state.now.copy())
+    state.held, decisions, orders = judge(rulebook.policies, state.held, panel)
+    state.now = panel.settled(state.now, seen)
+    state.tick = Millis(int(ticks[-1]))
+    return state, Concluded(panel, decisions, orders)
+
+
+def advance(
+    rulebook: Rulebook, state: State, entry: Entry, engine: Engine
+) -> tuple[State, list[Step], Observed | None]:
+    """Carry one journal entry in: first the ticks that are over, then what it brought."""
+    assert entry.offset == state.offset + 1, (entry.offset, state.offset)
+    until = entry.arrived
+    restarted = any(control.kind == "started" for control in entry.controls)
+    if restarted:  # the open tick is closed, what follows was not watched
+        until = Millis(min(until, state.tick + rulebook.tick + 1))
+    state, steps = close_ticks(rulebook, state, until)
+    if restarted:
+        state = resume(rulebook, state, entry.arrived)
+    state = enrol(rulebook, state, entry.new)
+    state.offset, state.arrived = entry.offset, entry.arrived
+    state.pending.counts += Counts(rejected=entry.rejected.num_rows)
+    if entry.samples.num_rows == 0:
+        return state, steps, None
+    columns = entry.samples
+    samples = Samples(
+        columns["series"].to_numpy(),
+        columns["time"].to_numpy(),
+        np.full(columns.num_rows, entry.arrived, np.int64),
+        columns["value"].to_numpy(),
+    )
+    state, observed = observe(rulebook, state, samples, engine)
+    state.pending.counts += observed.counts
+    state.pending.evidence.append(observed.evidence)
+    for column in (observed.samples.row, observed.samples.time, *observed.scores[:6]):
+        state.pending.scores.update(np.ascontiguousarray(column).data)
+    return state, steps, observed
+
+
+def close_ticks(
+    rulebook: Rulebook, state: State, until: Millis
+) -> tuple[State, list[Step]]:
+    """Evaluate every tick before `until` that is still open; return the steps worth keeping."""
+    size = rulebook.tick
+    if state.arrived == 0:
+        state.tick = Millis((until - 1) // size * size)
+        return state, []
+    count = (until - 1 - state.tick) // size
+    if count <= 0:
+        return state, []
+    if count > GAP_TICKS:
+        state, steps = close_ticks(rulebook, state, Millis(state.tick + size + 1))
+        return resume(rulebook, state, until), steps
+    ticks = state.tick + size * np.arange(1, count + 1, dtype=np.int64)
+    pending, state.pending = state.pending, Pending()
+    evidence = _joined(pending.evidence)
+    state, concluded = conclude(rulebook, state, evidence, ticks)
+    return state, _steps(rulebook, state, concluded, pending)
+
+
+def resume(rulebook: Rulebook, state: State, at: Millis) -> State:
+    """Nobody watched until `at`: no tick in between, and that silence accuses nobody."""
+    before = Millis((at - 1) // rulebook.tick * rulebook.tick)
+    pause = before - state.tick
+    if pause <= 0:
+        return state
+    alive = np.flatnonzero(state.now.deadline >= state.tick).astype(np.uint32)
+    if len(alive):
+        state.pending.evidence.insert(
+            0,
+            Arrived(
+                np.full(len(alive), before, np.int64),
+                alive,
+                state.now.score[alive],
+                panel.later(state.now.deadline[alive], pause),
+            ),
+        )
+    state.tick = before
+    return state
+
+
+def _steps(
+    rulebook: Rulebook, state: State, concluded: Concluded, pending: Pending
+) -> list[Step]:
+    panel, steps = concluded.panel, []
+    for index, tick in enumerate(panel.ticks.tolist()):
+        first = index == 0
+        state.kept, health = _worth_keeping(state.kept, panel, index)
+        decisions = tuple(d for d in concluded.decisions if d.at == tick)
+        orders = tuple(o for o in concluded.orders if o.created == tick)
+        arrived = first and (pending.counts != Counts() or bool(pending.evidence))
+        if not (arrived or health or decisions or orders):
+            continue
+        steps.append(
+            Step(
+                offset=state.offset,
+                tick=Millis(tick),
+                rulebook=rulebook.digest,
+                counts=pending.counts if first else Counts(),
+                scores=(pending.scores if first else hashlib.sha256()).hexdigest(),
+                health=health,
+                decisions=decisions,
+                orders=orders,
+            )
+        )
+    return steps
+
+
+def _worth_keeping(kept: Kept, panel: Panel, tick: int) -> tuple[Kept, tuple[Assessed, ...]]:
+    """Keep what changed, and everything known once a minute."""
+    now = int(panel.ticks[tick])
+    health, state = panel.health[tick], panel.state[tick]
+    known = panel.expected(tick)
+    moved = np.abs(health - kept.health) >= KEEP_CHANGE
+    moved |= np.isnan(health) != np.isnan(kept.health)
+    due = now - kept.time >= KEEP_EVERY
+    keep = np.flatnonzero(known & (moved | due | (state != kept.state)))
+    kept.time[keep], kept.health[keep], kept.state[keep] = now, health[keep], state[keep]
+    return kept, tuple(panel.assessed(tick, int(entity)) for entity in keep)
+
+
+def _slices(samples: Samples, workers: int) -> list[Samples]:
+    """Cut between series into as many parts as there are workers; each series stays whole."""
+    size = len(samples.row)
+    if workers == 1 or size < 4_096:
+        return [samples]
+    cuts = [0]
+    for part in range(1, workers):
+        middle = size * part // workers
+        cuts.append(int(np.searchsorted(samples.row, samples.row[middle], side="left")))
+    cuts.append(size)
+    return [
+        Samples(*(column[a:b] for column in samples))
+        for a, b in zip(cuts, cuts[1:], strict=False)
+        if a < b
+    ]
+
+
+def _with_stale(evidence: Arrived, stale: Samples) -> Arrived:
+    silent = Arrived(
+        stale.arrived, stale.row, np.zeros(len(stale.row)), stale.arrived - np.int64(1)
+    )
+    both = _joined([evidence, silent])
+    order = np.argsort(both.arrived, kind="stable")
+    return Arrived(*(column[order] for column in both))
+
+
+def _joined(parts: Sequence[Arrived]) -> Arrived:
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Arrived(
+            np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0), np.zeros(0, np.int64)
+        )
+    return Arrived(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+Reread = Callable[[Mapping[str, Any]], Rulebook]

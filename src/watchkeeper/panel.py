@@ -1,0 +1,210 @@
+"""One block of ticks laid out for reading: T ticks × E entities, and what each signal says in it.
+
+`Panel` is the `View` that policies look at and the table that reports are filled from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from watchkeeper.health import Evidence, Health
+from watchkeeper.model import (
+    STATES,
+    Assessed,
+    Contribution,
+    Floats,
+    Millis,
+    Rows,
+    Times,
+)
+
+FRESH, DUPLICATE, LATE = np.uint8(0), np.uint8(1), np.uint8(2)
+FOREVER = np.iinfo(np.int64).max
+
+
+class Current(NamedTuple):
+    """What each series last said: its score, and until when its silence is normal."""
+
+    score: Floats
+    deadline: Times
+
+    @staticmethod
+    def fresh(count: int) -> Current:
+        """`count` series that have not spoken."""
+        return Current(np.zeros(count), np.full(count, -1, np.int64))
+
+    def grow(self, count: int) -> Current:
+        """Make room; old series keep their place."""
+        more = Current.fresh(count - len(self.score))
+        return Current(*(np.concatenate(pair) for pair in zip(self, more, strict=True)))
+
+    def copy(self) -> Current:
+        """Return arrays of its own."""
+        return Current(*(column.copy() for column in self))
+
+
+class Names(Protocol):
+    """Who the series are: one element a series."""
+
+    metrics: list[str]
+    attributes: list[str]
+    entity: Rows
+
+
+class Panel:
+    """Implements `policies.View` over the health of one block."""
+
+    def __init__(
+        self,
+        ticks: Times,
+        entities: Sequence[str],
+        health: Health,
+        names: Names,
+        evidence: Evidence,
+        before: Current,
+    ) -> None:
+        self.ticks, self.entities = ticks, entities
+        self.health, self.coverage, self.score = health.health, health.coverage, health.score
+        self.state = health.state
+        self.cells, self._names = health, names
+        self._evidence, self._before = evidence, before
+        self._signals: dict[str, Floats] = {}
+
+    def signal(self, metric: str) -> Floats:
+        """Return [T, E]: the largest current score among the entity's series of the metric."""
+        if metric not in self._signals:
+            rows = [i for i, name in enumerate(self._names.metrics) if name == metric]
+            mine = np.full(len(self._names.metrics), -1, np.int64)
+            mine[rows] = np.arange(len(rows))
+            of_metric = mine[self._evidence.series] >= 0
+            seen = Evidence(*(column[of_metric] for column in self._evidence))
+            chosen = np.array(rows, np.int64)
+            self._signals[metric] = _signal(
+                self.ticks,
+                np.asarray(seen.tick),
+                mine[seen.series],
+                seen.score,
+                seen.deadline,
+                self._names.entity[chosen],
+                self._before.score[chosen].copy(),
+                self._before.deadline[chosen].copy(),
+                len(self.entities),
+            )
+        return self._signals[metric]
+
+    def contributions(self, tick: int, entity: int) -> tuple[Contribution, ...]:
+        """Return what took from the health of one cell, largest first."""
+        cell = tick * len(self.entities) + entity
+        start, end = int(self.cells.start[cell]), int(self.cells.start[cell + 1])
+        return tuple(
+            Contribution(self._names.metrics[s], self._names.attributes[s], float(share))
+            for s, share in zip(
+                self.cells.series[start:end].tolist(),
+                self.cells.share[start:end].tolist(),
+                strict=True,
+            )
+        )
+
+    def expected(self, tick: int) -> npt.NDArray[np.bool_]:
+        """Return which entities have any signal that should be there at this tick."""
+        result: npt.NDArray[np.bool_] = ~np.isnan(self.coverage[tick])
+        return result
+
+    def assessed(self, tick: int, entity: int) -> Assessed:
+        """Return one cell as the ledger keeps it."""
+        health = float(self.health[tick, entity])
+        return Assessed(
+            entity=self.entities[entity],
+            time=Millis(int(self.ticks[tick])),
+            health=None if np.isnan(health) else health,
+            state=STATES[self.state[tick, entity]],
+            coverage=float(self.coverage[tick, entity]),
+            score=float(self.score[tick, entity]),
+            contributions=self.contributions(tick, entity),
+        )
+
+
+def settled(before: Current, evidence: Evidence) -> Current:
+    """Return what each series says after a block: the largest score of its last tick with one."""
+    _settle(
+        np.asarray(evidence.tick), evidence.series, evidence.score, evidence.deadline,
+        np.full(len(before.score), -1, np.int64), before.score, before.deadline,
+    )  # fmt: skip
+    return before
+
+
+def later(deadline: Times, pause: int) -> Times:
+    """Move deadlines by a pause, without overflow for those that never come."""
+    return np.where(deadline > FOREVER - pause, FOREVER, deadline + pause)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def admit(row: Rows, time: Times, last: Times) -> npt.NDArray[np.uint8]:
+    """Mark each sample FRESH, DUPLICATE (the last time again) or LATE; move `last` on."""
+    fate = np.empty(len(row), np.uint8)
+    for i in range(len(row)):
+        r = row[i]
+        if time[i] > last[r]:
+            last[r] = time[i]
+            fate[i] = 0
+        elif time[i] == last[r]:
+            fate[i] = 1
+        else:
+            fate[i] = 2
+    return fate
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _settle(
+    tick: Times,
+    series: Rows,
+    score: Floats,
+    deadline: Times,
+    heard: Times,
+    score_now: Floats,
+    deadline_now: Times,
+) -> None:
+    """Write each series' last word; `heard` is the tick it was last heard in, -1 at first."""
+    for i in range(len(tick)):
+        s = series[i]
+        if heard[s] != tick[i] or score[i] > score_now[s]:
+            score_now[s] = score[i]
+        heard[s] = tick[i]
+        deadline_now[s] = deadline[i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _signal(
+    ticks: Times,
+    tick: Times,
+    series: Times,
+    score: Floats,
+    deadline: Times,
+    entity: Rows,
+    score_now: Floats,
+    deadline_now: Times,
+    entities: int,
+) -> Floats:
+    """Walk the ticks; each cell is the largest score of the entity's series still heard."""
+    result = np.full((len(ticks), entities), np.nan)
+    heard = np.full(len(entity), -1, np.int64)
+    at = 0
+    for t in range(len(ticks)):
+        while at < len(tick) and tick[at] <= t:
+            s = series[at]
+            if heard[s] != t or score[at] > score_now[s]:
+                score_now[s] = score[at]
+            heard[s] = t
+            deadline_now[s] = deadline[at]
+            at += 1
+        for s in range(len(entity)):
+            if deadline_now[s] >= ticks[t]:
+                e = entity[s]
+                if np.isnan(result[t, e]) or score_now[s] > result[t, e]:
+                    result[t, e] = score_now[s]
+    return result
