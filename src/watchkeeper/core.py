@@ -1,138 +1,47 @@
 """The pure function between journal and ledger: what arrived in, steps out.
 
-    entry ─► enrol new series ─► observe (detectors) ─► conclude at each tick (health, policies) ─► step
+    entry ─► enrol new series ─► observe (detectors) ─► conclude a tick (health, policies) ─► step
 
 Two verbs do the work, on blocks of any size, so that a month of files and the last second of a
 live fleet run through the same code. `observe` scores samples as they come; `conclude` evaluates
-health and policies at ticks. `advance` is the fold over journal entries that replay, verify and the
-live house share. State is handed over: arrays may be changed in place, the caller keeps only what
-is returned.
+health and policies at ticks. `close` and `take` carry one journal entry in; replay, verify and the
+live house share them. State is handed over: arrays may be changed in place, the caller keeps only
+what is returned.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from watchkeeper import panel
-from watchkeeper.panel import Panel
-from watchkeeper.contracts import Contract, traits
+from watchkeeper.contracts import traits
 from watchkeeper.detectors import Samples
-from watchkeeper.detectors._ensemble import Ensemble, Scores
+from watchkeeper.detectors._ensemble import Scores
 from watchkeeper.engines import Engine
-from watchkeeper.health import Evidence, Health, HealthModel, Roster
+from watchkeeper.health import Evidence, Roster
 from watchkeeper.model import (
     KEYS,
     Assessed,
     Counts,
     Decision,
     Entry,
-    Floats,
     Millis,
-    Offset,
     Order,
-    Rows,
     Step,
     Times,
     Traits,
-    digest,
 )
-from watchkeeper.policies import Held, Policy, judge, nothing_held
+from watchkeeper.panel import DUPLICATE, FRESH, LATE, Current, Panel, admit, later, settled
+from watchkeeper.policies import judge, nothing_held
+from watchkeeper.state import KEEP_EVERY, Arrived, Kept, Pending, Rulebook, Series, State
 
 GAP_TICKS = 3_600  # a longer silence of the whole house was not watched; it accuses nobody
-KEEP_EVERY = Millis(60_000)  # an unchanged assessment is kept this often
 KEEP_CHANGE = 1.0  # health points
-
-
-@dataclass(frozen=True)
-class Rulebook:
-    """Everything the telemetry is judged by, built from one canonical document.
-
-    :param document: JSON-able; its digest names the rulebook in every step.
-    :param tick: milliseconds between evaluations.
-    """
-
-    document: Mapping[str, Any]
-    tick: Millis
-    contracts: tuple[Contract, ...]
-    ensemble: Ensemble
-    health: HealthModel[Any]
-    policies: tuple[Policy, ...]
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", digest(self.document))
-
-
-@dataclass
-class Series:
-    """Who the series are. Numbers are positions; entities are numbered as they first appear."""
-
-    keys: list[pa.RecordBatch] = field(default_factory=list)
-    metrics: list[str] = field(default_factory=list)
-    attributes: list[str] = field(default_factory=list)
-    entities: list[str] = field(default_factory=list)
-    number: dict[str, int] = field(default_factory=dict)  # of an entity
-    entity: Rows = field(default_factory=lambda: np.zeros(0, np.uint32))
-
-
-@dataclass
-class State:
-    """All that is remembered between entries; a checkpoint holds exactly this."""
-
-    series: Series
-    traits: Traits
-    last: Times  # time of the newest sample of each series
-    now: panel.Current  # what each series last said
-    detectors: Any
-    health: Any
-    held: Held
-    tick: Millis = Millis(0)  # the last tick evaluated
-    offset: Offset = Offset(0)
-    arrived: Millis = Millis(0)
-    kept: Kept = field(default_factory=lambda: Kept.fresh(0))
-    pending: Pending = field(default_factory=lambda: Pending())
-
-
-class Kept(NamedTuple):
-    """The assessment of each entity that the ledger holds last."""
-
-    time: Times
-    health: Floats
-    state: npt.NDArray[np.uint8]
-
-    @staticmethod
-    def fresh(entities: int) -> Kept:
-        """Nothing is held yet of `entities` entities."""
-        return Kept(
-            np.full(entities, -KEEP_EVERY, np.int64),
-            np.full(entities, np.nan),
-            np.full(entities, 255, np.uint8),
-        )
-
-
-@dataclass
-class Pending:
-    """What arrived since the last tick. Empty at every checkpoint."""
-
-    evidence: list[Arrived] = field(default_factory=list)
-    counts: Counts = field(default_factory=Counts)
-    scores: Any = field(default_factory=hashlib.sha256)
-
-
-class Arrived(NamedTuple):
-    """Evidence with the time it arrived, not yet assigned to a tick."""
-
-    arrived: Times
-    series: Rows
-    score: Floats
-    deadline: Times
 
 
 @dataclass(frozen=True)
@@ -160,7 +69,7 @@ def fresh(rulebook: Rulebook) -> State:
         series=Series(),
         traits=traits(rulebook.contracts, pa.RecordBatch.from_pylist([], KEYS)),
         last=np.zeros(0, np.int64),
-        now=panel.Current.fresh(0),
+        now=Current.fresh(0),
         detectors=rulebook.ensemble.fresh(0),
         health=rulebook.health.fresh(),
         held=nothing_held(),
@@ -207,15 +116,15 @@ def observe(
     A sample not newer than the last of its series is a duplicate or late: counted, not scored. A
     stale marker ends its series at once: it becomes evidence of silence and is not scored.
     """
-    fate = panel.admit(samples.row, samples.time, state.last)
+    fate = admit(samples.row, samples.time, state.last)
     counts = Counts(
         accepted=len(fate),
-        scored=int((fate == panel.FRESH).sum()),
-        duplicate=int((fate == panel.DUPLICATE).sum()),
-        late=int((fate == panel.LATE).sum()),
+        scored=int((fate == FRESH).sum()),
+        duplicate=int((fate == DUPLICATE).sum()),
+        late=int((fate == LATE).sum()),
     )
     if counts.scored != counts.accepted:
-        samples = Samples(*(column[fate == panel.FRESH] for column in samples))
+        samples = Samples(*(column[fate == FRESH] for column in samples))
     ended = np.isnan(samples.value)
     stale = None
     if ended.any():
@@ -226,11 +135,26 @@ def observe(
     done = engine.map(
         lambda part: rulebook.ensemble.score(state.detectors, part, state.traits)[1], parts
     )
-    scores = done[0] if len(done) == 1 else Scores(*(np.concatenate(c) for c in zip(*done, strict=True)))
+    scores = (
+        done[0] if len(done) == 1 else Scores(*(np.concatenate(c) for c in zip(*done, strict=True)))
+    )
     evidence = Arrived(samples.arrived, samples.row, scores.score, scores.deadline)
     if stale is not None:
         evidence = _with_stale(evidence, stale)
     return state, Observed(samples, scores, counts, evidence)
+
+
+def merged(parts: Sequence[Observed]) -> Observed:
+    """Return what was observed in slices of time as if it had been observed at once."""
+    samples = Samples(*(np.concatenate(c) for c in zip(*(p.samples for p in parts), strict=True)))
+    scores = Scores(*(np.concatenate(c) for c in zip(*(p.scores for p in parts), strict=True)))
+    order = np.lexsort((samples.time, samples.row))
+    return Observed(
+        Samples(*(column[order] for column in samples)),
+        Scores(*(column[order] for column in scores)),
+        sum((part.counts for part in parts), Counts()),
+        _joined([part.evidence for part in parts]),
+    )
 
 
 def conclude(
@@ -246,29 +170,36 @@ def conclude(
     state.health, health = rulebook.health.assess(state.health, seen, ticks, roster)
     panel = Panel(ticks, state.series.entities, health, state.series, seen, state.now.copy())
     state.held, decisions, orders = judge(rulebook.policies, state.held, panel)
-    state.now = panel.settled(state.now, seen)
+    state.now = settled(state.now, seen)
     state.tick = Millis(int(ticks[-1]))
     return state, Concluded(panel, decisions, orders)
 
 
-def advance(
-    rulebook: Rulebook, state: State, entry: Entry, engine: Engine
-) -> tuple[State, list[Step], Observed | None]:
-    """Carry one journal entry in: first the ticks that are over, then what it brought."""
-    assert entry.offset == state.offset + 1, (entry.offset, state.offset)
+def close(
+    rulebook: Rulebook, state: State, entry: Entry
+) -> tuple[State, list[Step], Concluded | None]:
+    """Evaluate the ticks that are over when `entry` arrives; return the steps worth keeping."""
     until = entry.arrived
     restarted = any(control.kind == "started" for control in entry.controls)
     if restarted:  # the open tick is closed, what follows was not watched
         until = Millis(min(until, state.tick + rulebook.tick + 1))
-    state, steps = close_ticks(rulebook, state, until)
+    state, steps, concluded = _close_ticks(rulebook, state, until)
     if restarted:
         state = resume(rulebook, state, entry.arrived)
+    return state, steps, concluded
+
+
+def take(
+    rulebook: Rulebook, state: State, entry: Entry, engine: Engine
+) -> tuple[State, Observed | None]:
+    """Score what one journal entry brought, after `close` has evaluated what was before it."""
+    assert entry.offset == state.offset + 1, (entry.offset, state.offset)
     state = enrol(rulebook, state, entry.new)
     state.offset, state.arrived = entry.offset, entry.arrived
     state.pending.counts += Counts(rejected=entry.rejected.num_rows)
-    if entry.samples.num_rows == 0:
-        return state, steps, None
     columns = entry.samples
+    if columns.num_rows == 0:
+        return state, None
     samples = Samples(
         columns["series"].to_numpy(),
         columns["time"].to_numpy(),
@@ -280,28 +211,43 @@ def advance(
     state.pending.evidence.append(observed.evidence)
     for column in (observed.samples.row, observed.samples.time, *observed.scores[:6]):
         state.pending.scores.update(np.ascontiguousarray(column).data)
-    return state, steps, observed
+    return state, observed
 
 
-def close_ticks(
+def adopt(old: Rulebook, new: Rulebook, state: State) -> State:
+    """Go on under another rulebook; whatever did not change in it keeps its memory."""
+    keys = [traits(new.contracts, part) for part in state.series.keys]
+    if keys:
+        state.traits = Traits(*(np.concatenate(column) for column in zip(*keys, strict=True)))
+    if old.document["detectors"] != new.document["detectors"]:
+        state.detectors = new.ensemble.fresh(len(state.series.entity))
+    if old.document["health"] != new.document["health"]:
+        state.health = new.health.grow(
+            new.health.fresh(), len(state.series.entity), len(state.series.entities)
+        )
+    state.tick = Millis(state.tick // new.tick * new.tick)
+    return state
+
+
+def _close_ticks(
     rulebook: Rulebook, state: State, until: Millis
-) -> tuple[State, list[Step]]:
-    """Evaluate every tick before `until` that is still open; return the steps worth keeping."""
+) -> tuple[State, list[Step], Concluded | None]:
+    """Evaluate every tick before `until` that is still open."""
     size = rulebook.tick
     if state.arrived == 0:
         state.tick = Millis((until - 1) // size * size)
-        return state, []
+        return state, [], None
     count = (until - 1 - state.tick) // size
     if count <= 0:
-        return state, []
+        return state, [], None
     if count > GAP_TICKS:
-        state, steps = close_ticks(rulebook, state, Millis(state.tick + size + 1))
-        return resume(rulebook, state, until), steps
+        state, steps, concluded = _close_ticks(rulebook, state, Millis(state.tick + size + 1))
+        return resume(rulebook, state, until), steps, concluded
     ticks = state.tick + size * np.arange(1, count + 1, dtype=np.int64)
     pending, state.pending = state.pending, Pending()
     evidence = _joined(pending.evidence)
     state, concluded = conclude(rulebook, state, evidence, ticks)
-    return state, _steps(rulebook, state, concluded, pending)
+    return state, _steps(rulebook, state, concluded, pending), concluded
 
 
 def resume(rulebook: Rulebook, state: State, at: Millis) -> State:
@@ -318,16 +264,14 @@ def resume(rulebook: Rulebook, state: State, at: Millis) -> State:
                 np.full(len(alive), before, np.int64),
                 alive,
                 state.now.score[alive],
-                panel.later(state.now.deadline[alive], pause),
+                later(state.now.deadline[alive], pause),
             ),
         )
     state.tick = before
     return state
 
 
-def _steps(
-    rulebook: Rulebook, state: State, concluded: Concluded, pending: Pending
-) -> list[Step]:
+def _steps(rulebook: Rulebook, state: State, concluded: Concluded, pending: Pending) -> list[Step]:
     panel, steps = concluded.panel, []
     for index, tick in enumerate(panel.ticks.tolist()):
         first = index == 0
@@ -376,9 +320,7 @@ def _slices(samples: Samples, workers: int) -> list[Samples]:
         cuts.append(int(np.searchsorted(samples.row, samples.row[middle], side="left")))
     cuts.append(size)
     return [
-        Samples(*(column[a:b] for column in samples))
-        for a, b in zip(cuts, cuts[1:], strict=False)
-        if a < b
+        Samples(*(column[a:b] for column in samples)) for a, b in itertools.pairwise(cuts) if a < b
     ]
 
 
@@ -399,6 +341,3 @@ def _joined(parts: Sequence[Arrived]) -> Arrived:
             np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0), np.zeros(0, np.int64)
         )
     return Arrived(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-
-
-Reread = Callable[[Mapping[str, Any]], Rulebook]

@@ -343,3 +343,9 @@ def digest(value: Any) -> str:
 def attributes_text(attributes: Mapping[str, str]) -> str:
     """Return the canonical spelling of a series' attributes; `{}` when there are none."""
     return canonical(dict(attributes))
+
+
+def decision_facts(decision: Decision) -> dict[str, Any]:
+    """Return a decision as JSON-able facts, its trace unfolded."""
+    facts = {name: getattr(decision, name) for name in Decision.__dataclass_fields__}
+    return {**facts, "trace": json.loads(decision.trace)}

@@ -1,0 +1,213 @@
+"""The whole pipeline over files: the same core, the samples of all files merged by time.
+
+The files are the journal here: every sample arrives at its own time, and `run.json` holds their
+digests beside the digest of the results, so anyone can run it again and compare.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from watchkeeper import __version__, core
+from watchkeeper.contracts import check
+from watchkeeper.core import Concluded, Observed
+from watchkeeper.detectors import Samples
+from watchkeeper.engines import Engine
+from watchkeeper.errors import NothingToRead
+from watchkeeper.model import Batch, Counts
+from watchkeeper.results import Results, series_digest
+from watchkeeper.state import Rulebook, State
+from watchkeeper.timeline import Block, Timeline
+
+
+@dataclass
+class Progress:
+    """Where a run stands; told after every batch read and every block scored."""
+
+    stage: str = "read"
+    samples: int = 0
+    total: int | None = None  # samples to score, once everything is read
+
+
+@dataclass
+class Tally:
+    """What a run counted, and how long each stage took."""
+
+    offered: int = 0
+    counts: Counts = field(default_factory=Counts)
+    series: int = 0
+    entities: int = 0
+    ticks: int = 0
+    first: int | None = None
+    last: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def timed(self, stage: str, since: float) -> float:
+        """Add the time since `since` to a stage; return now."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
+        return now
+
+
+def read(
+    batches: Iterator[Batch],
+    rulebook: Rulebook,
+    results: Results,
+    tally: Tally,
+    tell: Callable[[Progress], None],
+) -> Timeline:
+    """Check every batch; lay what is accepted out in time, keep what is not for quarantine."""
+    timeline = Timeline(rulebook.tick)
+    progress, since = Progress(), time.perf_counter()
+    for batch in batches:
+        since = tally.timed("read", since)
+        checked = check(rulebook.contracts, batch, None)
+        tally.offered += checked.offered
+        tally.counts += Counts(rejected=checked.rejected.num_rows)
+        timeline.add(checked.keys, checked.samples)
+        results.reject(checked.rejected)
+        progress.samples = tally.offered
+        since = tally.timed("check", since)
+        tell(progress)
+    return timeline
+
+
+def score(
+    timeline: Timeline,
+    rulebook: Rulebook,
+    engine: Engine,
+    results: Results,
+    tally: Tally,
+    tell: Callable[[Progress], None],
+    batch: int | None = None,
+) -> State:
+    """Carry the timeline through the core into the results, block by block.
+
+    :param batch: at most so many samples at once go to the detectors; does not show in the result.
+    :raises NothingToRead: not one sample was accepted.
+    """
+    if timeline.samples == 0:
+        raise NothingToRead(
+            "no sample was accepted", hint="see the reasons in quarantine, or check --layout"
+        )
+    progress = Progress("score", 0, timeline.samples)
+    state = core.fresh(rulebook)
+    state = core.enrol(rulebook, state, timeline.keys())
+    tally.series, tally.entities = len(state.series.entity), len(state.series.entities)
+    since = time.perf_counter()
+    for block in timeline.blocks(tally.entities):
+        since = tally.timed("sort", since)
+        state, observed, concluded = _one(rulebook, state, engine, block, tally, batch)
+        tally.counts += observed.counts
+        tally.ticks += len(block.ticks)
+        tally.first = int(block.ticks[0]) if tally.first is None else tally.first
+        tally.last = int(block.ticks[-1])
+        since = time.perf_counter()
+        results.add(state.series, [observed], concluded)
+        since = tally.timed("wait for writer", since)
+        progress.samples += len(block.row)
+        tell(progress)
+    return state
+
+
+def facts(
+    rulebook: Rulebook, tally: Tally, digest: str, state: State, inputs: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return run.json: versions, inputs, the accounting identity, the digest; timings apart."""
+    counts = tally.counts
+    assert tally.offered == counts.accepted + counts.rejected, (tally.offered, counts)
+    return {
+        "schema": "watchkeeper.run/1",
+        "version": __version__,
+        "inputs": list(inputs),
+        "rulebook": {"digest": rulebook.digest, "document": rulebook.document},
+        "counts": {
+            "offered": tally.offered,
+            "accepted": counts.accepted,
+            "rejected": counts.rejected,
+            "scored": counts.scored,
+            "duplicate": counts.duplicate,
+            "late": counts.late,
+            "series": tally.series,
+            "entities": tally.entities,
+            "ticks": tally.ticks,
+        },
+        "window": {"first_tick": tally.first, "last_tick": tally.last},
+        "series_digest": series_digest(state.series.keys),
+        "digest": digest,
+    }
+
+
+def _one(
+    rulebook: Rulebook,
+    state: State,
+    engine: Engine,
+    block: Block,
+    tally: Tally,
+    batch: int | None,
+) -> tuple[State, Observed, Concluded]:
+    since = time.perf_counter()
+    samples = Samples(block.row, block.time, block.time, block.value)
+    if batch is None or batch >= len(block.row):
+        state, observed = core.observe(rulebook, state, samples, engine)
+    else:
+        state, observed = _in_parts(rulebook, state, engine, samples, batch)
+    since = tally.timed("detect", since)
+    state, concluded = core.conclude(rulebook, state, observed.evidence, block.ticks)
+    tally.timed("conclude", since)
+    return state, observed, concluded
+
+
+def _in_parts(
+    rulebook: Rulebook, state: State, engine: Engine, samples: Samples, batch: int
+) -> tuple[State, Observed]:
+    """Observe slices of time one after the other and put the results back in order."""
+    cuts = np.sort(samples.time)[batch::batch]
+    part_of = np.searchsorted(cuts, samples.time, side="right")
+    done = []
+    for part in np.unique(part_of):
+        chosen = np.flatnonzero(part_of == part)
+        state, observed = core.observe(
+            rulebook, state, Samples(*(column[chosen] for column in samples)), engine
+        )
+        done.append(observed)
+    return state, core.merged(done)
+
+
+def scored(
+    batches: Iterator[Batch],
+    rulebook: Rulebook,
+    engine: Engine,
+    out: Path,
+    tell: Callable[[Progress], None],
+    batch: int | None,
+    report: Callable[[Results, State, Tally, str], dict[str, Any]],
+) -> dict[str, Any]:
+    """Run everything into `out` and return run.json's content.
+
+    :param report: writes the reports into the unfinished folder and returns the run's facts.
+    """
+    with Results(out) as results:
+        tally = Tally()
+        begun = time.perf_counter()
+        timeline = read(batches, rulebook, results, tally, tell)
+        state = score(timeline, rulebook, engine, results, tally, tell, batch)
+        since = time.perf_counter()
+        digest = results.settle()
+        since = tally.timed("finish writing", since)
+        run = report(results, state, tally, digest)
+        tally.timed("report", since)
+        tally.timed("total", begun)
+        run["timings"] = {
+            "seconds": {stage: round(seconds, 4) for stage, seconds in tally.seconds.items()},
+            "samples_per_second": round(tally.offered / tally.seconds["total"]),
+            "workers": engine.workers,
+        }
+        results.publish(run)
+        return run

@@ -1,0 +1,238 @@
+"""The whole house in four verbs. Read after model.py.
+
+    source -> contract -> JOURNAL -> detector -> health -> policy -> LEDGER -> action
+              ingest                 decide                          act      -> report
+
+Two things are durable: the journal (what we saw) and the ledger (what we concluded and owe).
+Everything between them is pure, so `replay` over the same journal gives the same steps, and
+`verify` proves that the ledger holds exactly those.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from watchkeeper import checkpoint, core
+from watchkeeper.actions import Action
+from watchkeeper.actions._backoff import attempt
+from watchkeeper.contracts import Contract, check
+from watchkeeper.core import Concluded, Observed
+from watchkeeper.engines import Engine
+from watchkeeper.errors import VerifyError
+from watchkeeper.journal import Journal
+from watchkeeper.ledger import Ledger, step_link_body
+from watchkeeper.model import Batch, Checked, Checkpoint, Entry, Millis, Offset, Step
+from watchkeeper.state import BEGINNING, Rulebook, State
+
+READ_AHEAD = 256  # entries asked of the journal at once
+CHECKPOINT_EVERY = Millis(60_000)
+
+Reread = Callable[[Mapping[str, Any]], Rulebook]
+
+
+@dataclass
+class Fold:
+    """The pure core carried along the journal: what `decide`, `replay` and `verify` share.
+
+    A rulebook entry changes what later entries are judged by; the first entry must be one.
+    """
+
+    reread: Reread
+    engine: Engine
+    rulebook: Rulebook | None = None
+    state: State | None = None
+
+    @property
+    def offset(self) -> Offset:
+        """The last entry taken in."""
+        return self.state.offset if self.state is not None else Offset(0)
+
+    def close(self, entry: Entry) -> tuple[list[Step], Concluded | None]:
+        """Evaluate the ticks that are over when `entry` arrives."""
+        if self.rulebook is None or self.state is None:
+            return [], None
+        self.state, steps, concluded = core.close(self.rulebook, self.state, entry)
+        return steps, concluded
+
+    def take(self, entry: Entry) -> Observed | None:
+        """Adopt a rulebook, if the entry brings one, and score its samples.
+
+        :raises VerifyError: telemetry before any rulebook.
+        """
+        for control in entry.controls:
+            if control.kind == "rulebook":
+                self._adopt(self.reread(json.loads(control.body)), entry)
+        if self.rulebook is None or self.state is None:
+            raise VerifyError(
+                f"journal entry {entry.offset} comes before any rulebook",
+                hint="`watchkeeper run` did not begin this journal; restore it from a backup",
+            )
+        self.state, observed = core.take(self.rulebook, self.state, entry, self.engine)
+        return observed
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return a checkpoint, or None while something is pending."""
+        if self.rulebook is None or self.state is None or self.state.pending.evidence:
+            return None
+        return checkpoint.dump(self.rulebook, self.state)
+
+    def _adopt(self, rulebook: Rulebook, entry: Entry) -> None:
+        if self.rulebook is None or self.state is None:
+            self.state = core.fresh(rulebook)
+            self.state.offset = Offset(entry.offset - 1)
+        else:
+            self.state = core.adopt(self.rulebook, rulebook, self.state)
+        self.rulebook = rulebook
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One entry in a replay: the ticks it closed, and what it brought."""
+
+    entry: Entry
+    fold: Fold
+    steps: list[Step]
+    concluded: Concluded | None
+    observed: Observed | None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What `verify` has shown."""
+
+    links: int
+    entries: int
+    steps: int
+    ahead: int  # steps the journal implies but the ledger has not committed yet
+
+
+def ingest(
+    batches: Sequence[tuple[Batch, Millis]], contracts: Sequence[Contract], journal: Journal
+) -> list[Checked]:
+    """Check batches with the time each arrived, and make them durable in one group."""
+    checked = [check(contracts, batch, arrived) for batch, arrived in batches]
+    if checked:
+        journal.append(checked)
+    return checked
+
+
+class Decider:
+    """Carries the journal into the ledger. One at a time owns a ledger."""
+
+    def __init__(self, journal: Journal, ledger: Ledger, reread: Reread, engine: Engine) -> None:
+        self._journal, self._ledger = journal, ledger
+        self.fold = Fold(reread, engine)
+        newest = ledger.checkpoint()
+        restored = checkpoint.load(newest, reread) if newest is not None else None
+        if restored is not None:
+            self.fold.rulebook, self.fold.state = restored
+        mark = ledger.watermark()
+        self._done = mark.tick if mark is not None else Millis(0)
+        self._saved = newest.tick if newest is not None else Millis(0)
+
+    def decide(self, limit: int = READ_AHEAD) -> int:
+        """Carry at most `limit` entries in and commit the steps they close; return how many.
+
+        Steps the ledger already holds, met again after a restart, are compared with it.
+
+        :raises VerifyError: the ledger says something else than the journal implies.
+        """
+        count = 0
+        for entry in self._journal.read(self.fold.offset, limit):
+            for step in self.fold.close(entry)[0]:
+                if step.tick > self._done:
+                    self._ledger.commit(step)
+                    self._done = step.tick
+                elif self._ledger.step_body(step.tick) != step_link_body(step):
+                    raise _differs(step)
+            self._save_now_and_then()
+            self.fold.take(entry)
+            count += 1
+        return count
+
+    def save(self) -> bool:
+        """Keep a checkpoint now, if nothing is pending; return whether it was kept."""
+        kept = self.fold.checkpoint()
+        if kept is None or kept.tick > self._done:
+            return False
+        self._ledger.save(kept)
+        self._saved = kept.tick
+        return True
+
+    def _save_now_and_then(self) -> None:
+        state = self.fold.state
+        if state is not None and self._done - self._saved >= CHECKPOINT_EVERY:
+            self.save()
+
+
+def act(
+    ledger: Ledger, actions: Mapping[str, Action], *, now: Callable[[], Millis], limit: int
+) -> int:
+    """Carry out at most `limit` due orders and record what came of each; return how many."""
+    due = ledger.outbox(now(), limit)
+    for order, attempts in due:
+        ledger.settle(attempt(order, actions.get(order.action), attempts + 1, now))
+    return len(due)
+
+
+def replay(journal: Journal, reread: Reread, engine: Engine) -> Iterator[Moment]:
+    """Fold the whole journal from its beginning, entry by entry."""
+    fold = Fold(reread, engine)
+    for entry in entries(journal):
+        steps, concluded = fold.close(entry)
+        yield Moment(entry, fold, steps, concluded, fold.take(entry))
+
+
+def verify(
+    journal: Journal,
+    ledger: Ledger,
+    reread: Reread,
+    engine: Engine,
+    progress: Callable[[Offset], None] = lambda _: None,
+) -> Proof:
+    """Prove that the ledger is whole, and that it holds exactly what the journal implies.
+
+    :raises VerifyError: at the first difference, named by tick or link.
+    """
+    links = ledger.prove()
+    held = (link for link in ledger.links() if link.kind == "step")
+    mark = ledger.watermark()
+    done = mark.tick if mark is not None else Millis(0)
+    count = steps = ahead = 0
+    for moment in replay(journal, reread, engine):
+        count += 1
+        for step in moment.steps:
+            if step.tick > done:
+                ahead += 1
+                continue
+            link = next(held, None)
+            if link is None or link.body != step_link_body(step):
+                raise _differs(step)
+            steps += 1
+        progress(moment.entry.offset)
+    surplus = next(held, None)
+    if surplus is not None:
+        raise VerifyError(f"ledger link {surplus.seq} follows from nothing in the journal")
+    return Proof(links, count, steps, ahead)
+
+
+def entries(journal: Journal, after: Offset = BEGINNING) -> Iterator[Entry]:
+    """Yield every entry after an offset, a bounded number in memory at once."""
+    while True:
+        last = after
+        for entry in journal.read(after, READ_AHEAD):
+            last = entry.offset
+            yield entry
+        if last == after:
+            return
+        after = last
+
+
+def _differs(step: Step) -> VerifyError:
+    return VerifyError(
+        f"step at tick {step.tick}: the ledger does not hold what the journal implies",
+        hint="the ledger was altered, or another version of the program wrote it",
+    )

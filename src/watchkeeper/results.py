@@ -1,0 +1,264 @@
+"""Write what was found into a folder, whole or not at all.
+
+Files are written beside the target and the folder is renamed into place at the end. A thread
+writes while the next block is scored. The digest covers the canonical results block by block; it
+knows nothing of time, workers, engines, batch sizes or paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from watchkeeper.core import Concluded, Observed
+from watchkeeper.errors import OutputError
+from watchkeeper.model import KEYS, REJECTS, STATES, Decision, canonical, decision_facts
+from watchkeeper.panel import Panel
+from watchkeeper.state import Series
+
+STAMP = pa.timestamp("ms", "UTC")
+NAME = pa.dictionary(pa.int32(), pa.string())
+SCORES_FILE = pa.schema(
+    [
+        ("entity", NAME),
+        ("metric", NAME),
+        ("attributes", NAME),
+        ("time", STAMP),
+        *((column, pa.float64()) for column in ("value", "expected", "lower", "upper", "score")),
+        ("onset", pa.float64()),
+    ]
+)
+CONTRIBUTIONS = pa.list_(
+    pa.struct([("metric", NAME), ("attributes", NAME), ("share", pa.float64())])
+)
+HEALTH_FILE = pa.schema(
+    [
+        ("time", STAMP),
+        ("entity", NAME),
+        ("health", pa.float64()),
+        ("state", NAME),
+        ("coverage", pa.float64()),
+        ("score", pa.float64()),
+        ("contributions", CONTRIBUTIONS),
+    ]
+)
+STATE_NAMES = pa.array([str(state) for state in STATES])
+BACKLOG = 2  # blocks waiting for the writer, so that memory stays bounded
+
+
+class Results:
+    """One output folder in the making. Use as a context: leaving it early leaves no trace."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out.absolute()
+        _refuse_foreign(self._out)
+        try:
+            self._out.parent.mkdir(parents=True, exist_ok=True)
+            made = tempfile.mkdtemp(prefix=f".{self._out.name}.", dir=self._out.parent)
+        except OSError as error:
+            raise OutputError(f"{out}: {error.strerror}", hint="choose another --out") from error
+        self.folder = Path(made)
+        self.folder.chmod(0o755)
+        self._sha = hashlib.sha256()
+        self._scores = pq.ParquetWriter(
+            self.folder / "scores.parquet", SCORES_FILE, compression="snappy",
+            use_dictionary=["entity", "metric", "attributes"], write_statistics=["time"],
+        )  # fmt: skip
+        self._health = pq.ParquetWriter(
+            self.folder / "health.parquet", HEALTH_FILE, compression="snappy"
+        )
+        self._decisions = (self.folder / "decisions.jsonl").open("w", encoding="utf-8")
+        self._quarantine: list[pa.RecordBatch] = []
+        self._names: _Names | None = None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="results")
+        self._waiting: list[Future[None]] = []
+        self.decisions: list[Decision] = []
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.shutdown(wait=True, cancel_futures=True)
+        self._decisions.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add(self, series: Series, observed: Sequence[Observed], concluded: Concluded) -> None:
+        """Write one block: its scores, then its health, then its decisions."""
+        self.decisions += concluded.decisions
+        while len(self._waiting) >= BACKLOG:
+            self._waiting.pop(0).result()
+        count = len(series.entity)
+        if self._names is None or self._names.count != count:
+            self._names = _Names(series)
+        self._waiting.append(
+            self._writer.submit(self._write, self._names, list(observed), concluded)
+        )
+
+    def reject(self, rejected: pa.RecordBatch) -> None:
+        """Keep rejected samples for quarantine.parquet."""
+        if rejected.num_rows:
+            self._quarantine.append(rejected)
+
+    def settle(self) -> str:
+        """Wait for the writer and close the tables; return the digest of all results."""
+        while self._waiting:
+            self._waiting.pop(0).result()
+        self._scores.close()
+        self._health.close()
+        self._decisions.close()
+        table = self.quarantine()
+        pq.write_table(table, self.folder / "quarantine.parquet")
+        for row in table.to_pylist():
+            self._sha.update(canonical({k: repr(v) for k, v in row.items()}).encode())
+        return self._sha.hexdigest()
+
+    def quarantine(self) -> pa.Table:
+        """Return all rejected samples in canonical order."""
+        table = pa.Table.from_batches(self._quarantine, schema=REJECTS)
+        order = [(name, "ascending") for name in ("entity", "metric", "attributes", "time")]
+        return table.sort_by([*order, ("offered", "ascending"), ("reason", "ascending")])
+
+    def write(self, name: str, text: str) -> None:
+        """Add one more file."""
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    def publish(self, run: Mapping[str, Any]) -> None:
+        """Write run.json, make everything durable, and rename the folder into place."""
+        self.write("run.json", json.dumps(run, indent=2, sort_keys=True) + "\n")
+        for path in [*self.folder.iterdir(), self.folder]:
+            _sync(path)
+        try:
+            if self._out.exists():
+                old = Path(tempfile.mkdtemp(prefix=f".{self._out.name}.old.", dir=self._out.parent))
+                self._out.rename(old / "was")
+                self.folder.rename(self._out)
+                shutil.rmtree(old)
+            else:
+                self.folder.rename(self._out)
+            _sync(self._out.parent)
+        except OSError as error:
+            raise OutputError(f"{self._out}: {error.strerror}") from error
+
+    def _write(self, names: _Names, observed: list[Observed], concluded: Concluded) -> None:
+        for one in observed:
+            self._scores.write_batch(names.scores(one))
+            for column in (one.samples.row, one.samples.time, *one.scores[:6]):
+                self._sha.update(np.ascontiguousarray(column).data)
+        panel = concluded.panel
+        batch = names.health(panel)
+        self._health.write_batch(batch)
+        for name in ("time", "health", "coverage", "score"):
+            self._sha.update(np.asarray(batch[name].cast(_plain(name)).fill_null(-1)).data)
+        for column in (panel.cells.series, panel.cells.share):
+            self._sha.update(np.ascontiguousarray(column).data)
+        for decision in concluded.decisions:
+            line = canonical(decision_facts(decision))
+            self._decisions.write(line + "\n")
+            self._sha.update(line.encode())
+
+
+class _Names:
+    """Dictionaries for the string columns, made once while no series is added."""
+
+    def __init__(self, series: Series) -> None:
+        self.count = len(series.entity)
+        self.entities = pa.array(series.entities, pa.string())
+        self._entity = series.entity.astype(np.int32)
+        self.metrics, self._metric = _codes(series.metrics)
+        self.attributes, self._attributes = _codes(series.attributes)
+
+    def scores(self, observed: Observed) -> pa.RecordBatch:
+        row = observed.samples.row
+        scores = observed.scores
+        columns = [
+            pa.DictionaryArray.from_arrays(self._entity[row], self.entities),
+            pa.DictionaryArray.from_arrays(self._metric[row], self.metrics),
+            pa.DictionaryArray.from_arrays(self._attributes[row], self.attributes),
+            pa.array(observed.samples.time).cast(STAMP),
+            *(pa.array(column) for column in scores[:6]),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=SCORES_FILE)
+
+    def health(self, panel: Panel) -> pa.RecordBatch:
+        known = ~np.isnan(panel.coverage)
+        tick, entity = np.nonzero(known)
+        health = panel.health[known]
+        cells = panel.cells
+        chosen = np.flatnonzero(known.ravel())
+        starts = np.append(cells.start[chosen], cells.start[-1]).astype(np.int32)
+        signals = pa.StructArray.from_arrays(
+            [
+                pa.DictionaryArray.from_arrays(self._metric[cells.series], self.metrics),
+                pa.DictionaryArray.from_arrays(self._attributes[cells.series], self.attributes),
+                pa.array(cells.share),
+            ],
+            fields=list(CONTRIBUTIONS.value_type),
+        )
+        columns = [
+            pa.array(panel.ticks[tick]).cast(STAMP),
+            pa.DictionaryArray.from_arrays(entity.astype(np.int32), self.entities),
+            pa.array(health, mask=np.isnan(health)),
+            pa.DictionaryArray.from_arrays(panel.state[known].astype(np.int32), STATE_NAMES),
+            pa.array(panel.coverage[known]),
+            pa.array(panel.score[known]),
+            pa.ListArray.from_arrays(pa.array(starts), signals, type=CONTRIBUTIONS),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=HEALTH_FILE)
+
+
+def series_digest(keys: Sequence[pa.RecordBatch]) -> str:
+    """Return the SHA-256 over the names of all series, in order."""
+    sha = hashlib.sha256()
+    for row in pa.Table.from_batches(keys, schema=KEYS).to_pylist():
+        sha.update(canonical(row).encode())
+    return sha.hexdigest()
+
+
+def reader(folder: Path) -> Callable[[Sequence[tuple[str, str, str]]], pa.Table]:
+    """Return a function that reads the scores of chosen (entity, metric, attributes)."""
+
+    def read(chosen: Sequence[tuple[str, str, str]]) -> pa.Table:
+        wanted = {name: sorted({row[i] for row in chosen}) for i, name in enumerate(KEYS.names)}
+        filters = [(name, "in", values) for name, values in wanted.items()]
+        return pq.read_table(folder / "scores.parquet", filters=filters or None)
+
+    return read
+
+
+def _codes(names: list[str]) -> tuple[pa.Array, np.ndarray[Any, np.dtype[np.int32]]]:
+    encoded = pa.array(names, pa.string()).dictionary_encode()
+    return encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+
+
+def _plain(name: str) -> pa.DataType:
+    return pa.int64() if name == "time" else pa.float64()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Only an absent or empty folder, or one that holds an earlier run, may be replaced."""
+    if out.exists() and (
+        not out.is_dir() or (any(out.iterdir()) and not (out / "run.json").exists())
+    ):
+        raise OutputError(
+            f"{out}: holds something that is not a watchkeeper run",
+            hint="choose a new folder for --out",
+        )
