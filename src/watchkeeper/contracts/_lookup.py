@@ -1,0 +1,184 @@
+"""Look up the rules of a batch's keys, once for each kind of series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from watchkeeper.contracts._catalogue import Contract
+from watchkeeper.contracts._rules import RULES_MAX, Index, Rule, bad_name, entity_kind
+from watchkeeper.model import KEYS, Reason, Rows
+
+REASONS = tuple(Reason)
+CODE = {reason: code for code, reason in enumerate(REASONS, 1)}  # 0: accepted
+
+
+class Lookup(NamedTuple):
+    """The rules of the rows of one `keys`, as columns, and the canonical keys they stand for."""
+
+    rules: list[Rule]
+    rule: npt.NDArray[np.int64]  # row of offered keys -> position in rules
+    refused: npt.NDArray[np.uint8]  # row of offered keys -> reason code; 0: none
+    detail: dict[int, str]  # row -> what a refused name should be; rules hold the others'
+    keys: pa.RecordBatch  # canonical, distinct
+    canonical: npt.NDArray[np.uint32]  # row of offered keys -> row of `keys`
+
+
+class Known:
+    """What one ingest has looked up before: rules of series, and the series each contract holds.
+
+    Without it every batch is checked as if it were the first. Answers do not depend on it, except
+    that the limit on series counts over all batches it has seen.
+    """
+
+    def __init__(self, contracts: Sequence[Contract]) -> None:
+        self.index = Index(contracts)
+        self._rules: dict[tuple[str, str, str], Rule] = {}
+        self._entities: dict[str, tuple[str, str]] = {}
+        self._latest: tuple[pa.RecordBatch, Lookup] | None = None
+        self._seen: list[set[int]] = [set() for _ in self.index.contracts]
+
+    def learn(self, keys: pa.RecordBatch) -> None:
+        """Count series that the journal already holds, so that the limit outlives a restart."""
+        self.lookup(keys, admit=True)
+
+    def lookup(self, keys: pa.RecordBatch, *, admit: bool) -> Lookup:
+        """Return the rules of `keys`; with `admit` count new series against the limits."""
+        latest = self._latest
+        if admit and latest is not None and latest[0].equals(keys):
+            return latest[1]
+        found = self._find(keys)
+        if admit:
+            self._admit(found)
+            self._latest = (keys, found)
+        return found
+
+    def rule(self, kind: str, metric: str, attributes: str) -> Rule:
+        """Return what holds for one kind of series."""
+        key = (kind, metric, attributes)
+        found = self._rules.get(key)
+        if found is None:
+            if len(self._rules) >= RULES_MAX:
+                self._rules.clear()
+            found = self._rules[key] = self.index.rule(*key)
+        return found
+
+    def _entity(self, entity: str) -> tuple[str, str]:
+        """Return the type of an entity and what is wrong with its name."""
+        found = self._entities.get(entity)
+        if found is None:
+            if len(self._entities) >= RULES_MAX:
+                self._entities.clear()
+            kind = entity_kind(entity)
+            wrong = bad_name(entity, 4096) if kind else "an entity is type:name"
+            found = self._entities[entity] = (kind, wrong)
+        return found
+
+    def _find(self, keys: pa.RecordBatch) -> Lookup:
+        entity, metric, attributes = (keys[name].dictionary_encode() for name in KEYS.names)
+        entities = [self._entity(one) for one in entity.dictionary.to_pylist()]
+        kinds = list(dict.fromkeys(kind for kind, _ in entities))
+        number = {kind: n for n, kind in enumerate(kinds)}
+        of_entity = np.array([number[kind] for kind, _ in entities], np.int64)
+        combined = _combine(
+            of_entity[_codes(entity)] if entities else np.empty(0, np.int64),
+            (_codes(metric), len(metric.dictionary)),
+            (_codes(attributes), len(attributes.dictionary)),
+        )
+        metrics, texts = metric.dictionary.to_pylist(), attributes.dictionary.to_pylist()
+        rules = [
+            self.rule(kinds[k], metrics[m], texts[a])
+            for k, m, a in _split(combined.dictionary, len(metrics), len(texts))
+        ]
+        rule = _codes(combined)
+        refused = np.array([CODE[r.reason] if r.reason else 0 for r in rules], np.uint8)[rule]
+        detail = self._long_names(entity, entities, rules, rule, refused)
+        return Lookup(rules, rule, refused, detail, *_canonical(keys, rules, rule))
+
+    def _long_names(
+        self,
+        entity: Any,
+        entities: Sequence[tuple[str, str]],
+        rules: Sequence[Rule],
+        rule: npt.NDArray[np.int64],
+        refused: npt.NDArray[np.uint8],
+    ) -> dict[int, str]:
+        """Refuse rows whose entity has a bad name; return what each should be."""
+        codes = _codes(entity)
+        wrong = np.array([bool(text) for _, text in entities], bool)
+        length = np.array([len(one) for one in entity.dictionary.to_pylist()], np.int64)
+        limit = np.array([r.name_max for r in rules], np.int64)
+        if not len(codes):
+            return {}
+        bad = wrong[codes] | (length[codes] > limit[rule])
+        refused[bad] = CODE[Reason.BAD_NAME]
+        return {
+            int(row): entities[codes[row]][1] or f"a name has at most {limit[rule[row]]} characters"
+            for row in np.flatnonzero(bad)
+        }
+
+    def _admit(self, found: Lookup) -> None:
+        """Count the accepted series of each contract and refuse those beyond its limit."""
+        good = found.refused == 0
+        contract = np.array([r.contract for r in found.rules], np.int64)[found.rule]
+        texts = [found.keys[name].to_pylist() for name in KEYS.names]
+        for number, seen in enumerate(self._seen):
+            rows = np.flatnonzero(good & (contract == number))
+            hashes = [
+                hash((texts[0][c], texts[1][c], texts[2][c]))
+                for c in found.canonical[rows].tolist()
+            ]
+            if seen.issuperset(hashes):
+                continue
+            limit = self.index.contracts[number].series_max
+            for row, one in zip(rows.tolist(), hashes, strict=True):
+                if one not in seen:
+                    if len(seen) < limit:
+                        seen.add(one)
+                    else:
+                        found.refused[row] = CODE[Reason.TOO_MANY_SERIES]
+                        found.detail[row] = f"at most {limit} series"
+
+
+def _codes(encoded: Any) -> npt.NDArray[np.int64]:
+    codes: npt.NDArray[np.int64] = encoded.indices.to_numpy().astype(np.int64)
+    return codes
+
+
+def _combine(first: npt.NDArray[np.int64], *more: tuple[npt.NDArray[np.int64], int]) -> Any:
+    """Return the distinct combinations of codes, dictionary-encoded in order of appearance."""
+    total = first
+    for codes, count in more:
+        total = total * max(count, 1) + codes
+    return pa.array(total).dictionary_encode()
+
+
+def _split(combined: Any, metrics: int, attributes: int) -> list[tuple[int, int, int]]:
+    """Undo `_combine` for three columns."""
+    numbers = combined.to_numpy()
+    rest, a = np.divmod(numbers, max(attributes, 1))
+    k, m = np.divmod(rest, max(metrics, 1))
+    return list(zip(k.tolist(), m.tolist(), a.tolist(), strict=True))
+
+
+def _canonical(
+    keys: pa.RecordBatch, rules: Sequence[Rule], rule: npt.NDArray[np.int64]
+) -> tuple[pa.RecordBatch, Rows]:
+    """Return the distinct canonical keys, and which of them each offered key stands for."""
+    metric = pa.array([r.metric for r in rules], pa.string()).take(pa.array(rule))
+    attributes = pa.array([r.attributes for r in rules], pa.string()).take(pa.array(rule))
+    same = np.arange(keys.num_rows, dtype=np.uint32)
+    if metric.equals(keys["metric"]) and attributes.equals(keys["attributes"]):
+        return keys, same
+    renamed = pa.RecordBatch.from_arrays([keys["entity"], metric, attributes], schema=KEYS)
+    e, m, a = (column.dictionary_encode() for column in renamed.columns)
+    combined = _combine(_codes(e), (_codes(m), len(m.dictionary)), (_codes(a), len(a.dictionary)))
+    if len(combined.dictionary) == keys.num_rows:
+        return renamed, same
+    canonical = _codes(combined).astype(np.uint32)
+    _, first = np.unique(canonical, return_index=True)
+    return renamed.take(pa.array(first)), canonical
