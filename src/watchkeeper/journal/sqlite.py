@@ -1,0 +1,276 @@
+"""The journal in one SQLite file: one row an entry, one fsync a group of entries."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from watchkeeper.errors import CorruptionError
+from watchkeeper.journal._entry import (
+    NO_KEYS,
+    NO_REJECTS,
+    NO_SAMPLES,
+    Block,
+    Stored,
+    facts_checksum,
+    seal,
+    unseal,
+    unseal_block,
+)
+from watchkeeper.journal._file import Layout, StoreFile, queries
+from watchkeeper.journal._numbers import Numbers
+from watchkeeper.model import SAMPLES, Checked, Control, Cursor, Entry, Millis, Offset, Rows, Times
+
+SQL = queries(Path(__file__).with_suffix(".sql"))
+LAYOUT = Layout("journal", application=0x574B4A4C, version=1, schema=SQL["schema"])  # "WKJL"
+PAGE_ENTRIES = 8  # read at once: a few megabytes at most
+PAGE_BLOCKS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Sqlite:
+    """Where the journal is.
+
+    :param path: the file; its folder is made when missing.
+    :param vfs: SQLite's name of the file system layer; empty is the platform's own.
+    """
+
+    path: Path
+    vfs: str = ""
+
+    def open(self, *, read_only: bool = False) -> SqliteJournal:
+        """Open the journal; for reading only, beside the process that owns it, if so asked.
+
+        :raises StoreLocked: another process owns it.
+        :raises StoreVersion: it was written by another schema version, or is no journal.
+        :raises CorruptionError: it is damaged.
+        :raises StoreError: the disk failed, or there is nothing to read.
+        """
+        return SqliteJournal(StoreFile(self.path, LAYOUT, self.vfs, read_only))
+
+
+class _Head(NamedTuple):
+    """How much there is; one row, checksummed."""
+
+    offset: int = 0
+    arrived: int = 0
+    series: int = 0
+    sources: int = 0
+
+
+class SqliteJournal:
+    """An open journal (see `Journal`). Any thread may read; appends take turns."""
+
+    def __init__(self, file: StoreFile) -> None:
+        self._file = file
+        self._appending = threading.Lock()
+        self._numbers: Numbers | None = None
+        try:
+            self._head = self._stored_head()
+            self._cursors = self._stored_cursors(self._head)
+            if not file.read_only:
+                self._numbers = Numbers()
+                for _, keys in self._blocks(0):
+                    self._numbers.resolve(keys)
+                self._expect(self._numbers.count == self._head.series, "a series is there twice")
+        except BaseException:
+            file.close()
+            raise
+
+    def append(self, batches: Sequence[Checked]) -> list[Offset]:
+        """Store each batch as one entry, all of them in one durable transaction."""
+        with self._appending, self._known_again():
+            entries: list[Entry] = []
+            head = self._head
+            for batch in batches:
+                entry = self._entry(batch, head)
+                entries.append(entry)
+                head = _after(head, entry)
+            self._store(entries)
+        return [entry.offset for entry in entries]
+
+    def note(self, control: Control, arrived: Millis) -> Offset:
+        """Store one control input as an entry of its own, durably."""
+        with self._appending, self._known_again():
+            head = self._head
+            entry = Entry(
+                Offset(head.offset + 1),
+                "",
+                Cursor(""),
+                Millis(max(arrived, head.arrived)),
+                head.series,
+                NO_KEYS,
+                NO_SAMPLES,
+                NO_REJECTS,
+                (control,),
+            )
+            self._store([entry])
+        return entry.offset
+
+    def read(self, after: Offset, limit: int) -> Iterator[Entry]:
+        """Yield at most `limit` entries with an offset greater than `after`, in order."""
+        offset, head = int(after), self._stored_head().offset
+        for entry in self._pages(SQL["read"], offset, limit):
+            self._expect(entry.offset == offset + 1, f"entry {offset + 1} is missing")
+            offset, limit = entry.offset, limit - 1
+            yield entry
+        self._expect(limit <= 0 or offset >= head, f"entry {offset + 1} is missing")
+
+    def rejected(self, after: Offset, limit: int) -> Iterator[Entry]:
+        """Yield at most `limit` entries that hold rejected samples, in order."""
+        return self._pages(SQL["read_rejected"], int(after), limit)
+
+    def cursor(self, source: str) -> Cursor | None:
+        """Return the cursor of the last durable batch of a source."""
+        if self._file.read_only:
+            return self._stored_cursors(None).get(source)
+        return self._cursors.get(source)
+
+    def head(self) -> Offset:
+        """Return the offset of the last entry; 0 when there is none."""
+        return Offset(self._stored_head().offset)
+
+    def series(self, first: int = 0) -> pa.RecordBatch:
+        """Return the KEYS of series `first` and later, in order of number."""
+        blocks = list(self._blocks(first))
+        keys = pa.concat_batches([NO_KEYS, *(keys for _, keys in blocks)])
+        return keys.slice(first - blocks[0][0]) if blocks else keys
+
+    def close(self) -> None:
+        """Release the store. Safe to call twice."""
+        self._file.close()
+
+    def _entry(self, batch: Checked, head: _Head) -> Entry:
+        """Give the batch its offset and its series their numbers."""
+        assert self._numbers is not None, "opened read-only"
+        rows, time, value = (batch.samples.column(name).to_numpy() for name in SAMPLES.names)
+        wanted = np.zeros(batch.keys.num_rows, dtype=np.bool_)  # a rejected sample makes no series
+        wanted[rows] = True
+        numbers = self._numbers.resolve(batch.keys, wanted)
+        fresh = np.flatnonzero(wanted & (numbers >= head.series))
+        fresh = fresh[np.unique(numbers[fresh], return_index=True)[1]]
+        series = numbers[rows]
+        if not _sorted(series, time):
+            order = np.argsort(series, kind="stable")
+            if not _sorted(series[order], time[order]):
+                order = np.lexsort((time, series))
+            series, time, value = series[order], time[order], value[order]
+        columns = [pa.array(series), pa.array(time), pa.array(value)]
+        return Entry(
+            Offset(head.offset + 1),
+            batch.source,
+            batch.cursor,
+            Millis(max(batch.arrived, head.arrived)),
+            head.series,
+            batch.keys.take(pa.array(fresh)) if len(fresh) else NO_KEYS,
+            pa.RecordBatch.from_arrays(columns, schema=SAMPLES),
+            batch.rejected,
+        )
+
+    def _store(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        sealed = [seal(entry) for entry in entries]
+        head, cursors = self._head, {}
+        for entry in entries:
+            head = _after(head, entry)
+            if not entry.controls:
+                cursors[entry.source] = (entry.cursor, entry.offset)
+        head = head._replace(sources=len(self._cursors.keys() | cursors.keys()))
+        with self._file.transaction() as db:
+            for row, block in sealed:
+                db.execute(SQL["add_entry"], row)
+                if block is not None:
+                    db.execute(SQL["add_series"], block)
+            for name, (cursor, offset) in cursors.items():
+                checksum = facts_checksum(name, cursor, offset)
+                db.execute(SQL["move_source"], (name, cursor, offset, checksum))
+            db.execute(SQL["move_head"], (*head, facts_checksum(*head)))
+        self._head = head
+        self._cursors |= {name: cursor for name, (cursor, _) in cursors.items()}
+
+    @contextlib.contextmanager
+    def _known_again(self) -> Iterator[None]:
+        """Forget, when an append fails, what it would have made known."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(Exception):  # the first error is the one to tell
+                self._head = self._stored_head()
+                self._cursors = self._stored_cursors(self._head)
+            if self._numbers is not None:
+                self._numbers.forget(self._head.series)
+            raise
+
+    def _pages(self, sql: str, offset: int, limit: int) -> Iterator[Entry]:
+        while limit > 0:
+            rows = self._file.query(sql, (offset, min(limit, PAGE_ENTRIES)))
+            for row in map(Stored._make, rows):
+                yield unseal(row, self._new(row) if row.n_new else NO_KEYS)
+            if len(rows) < min(limit, PAGE_ENTRIES):
+                return
+            offset, limit = rows[-1][0], limit - len(rows)
+
+    def _new(self, row: Stored) -> pa.RecordBatch:
+        blocks = self._file.query(SQL["block"], (row.first,))
+        self._expect(len(blocks) == 1, f"the new series of entry {row.offset} are missing")
+        return unseal_block(Block._make(blocks[0]))
+
+    def _blocks(self, first: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield first number and KEYS of every block, from the one that holds series `first`."""
+        total = self._stored_head().series
+        expected = None if first else 0
+        while first < total:
+            rows = self._file.query(SQL["blocks"], (first, PAGE_BLOCKS))
+            for block in map(Block._make, rows):
+                self._expect(expected in (None, block.first), f"series {expected} is missing")
+                keys = unseal_block(block)
+                expected = block.first + block.length
+                if block.first < total:  # what was appended meanwhile is not asked for
+                    yield block.first, keys
+            self._expect(expected is not None and expected > first, f"series {first} is missing")
+            first = expected or 0
+
+    def _stored_head(self) -> _Head:
+        rows = self._file.query(SQL["head"])
+        if not rows:
+            self._expect(not self._file.query(SQL["read"], (0, 1)), "its head is missing")
+            return _Head()
+        head = _Head._make(rows[0][:4])
+        self._expect(facts_checksum(*head) == rows[0][4], "its head does not match its checksum")
+        self._expect(head.offset == rows[0][5], f"entry {head.offset} is missing")
+        return head
+
+    def _stored_cursors(self, head: _Head | None) -> dict[str, Cursor]:
+        rows = self._file.query(SQL["sources"])
+        for name, cursor, offset, checksum in rows:
+            whole = facts_checksum(name, cursor, offset) == checksum
+            self._expect(whole, f"source {name!r} does not match its checksum")
+        self._expect(head is None or head.sources == len(rows), "a source is missing")
+        return {name: Cursor(cursor) for name, cursor, _, _ in rows}
+
+    def _expect(self, whole: bool, what: str) -> None:
+        if not whole:
+            raise CorruptionError(
+                f"{self._file.path}: {what}", hint="restore the journal from a backup"
+            )
+
+
+def _after(head: _Head, entry: Entry) -> _Head:
+    series = entry.first + entry.new.num_rows
+    return _Head(entry.offset, entry.arrived, series, head.sources)
+
+
+def _sorted(series: Rows, time: Times) -> bool:
+    up = series[1:] > series[:-1]
+    return bool((up | ((series[1:] == series[:-1]) & (time[1:] >= time[:-1]))).all())
+
+
+plugin = Sqlite
