@@ -1,0 +1,63 @@
+# One target for each thing people do here; `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := src/watchkeeper/packs/host/sample
+JOBS ?= 2
+
+.PHONY: help setup dev run demo test test-nightly lint types bench docs-check lock package clean
+
+help: ## say what can be done (this text)
+	@echo "Watchkeeper turns fleet telemetry into health scores, safe decisions and reports."
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+	@echo
+	@echo "Start with 'make demo' to see a report, or 'make run' to watch this host."
+
+setup: ## build .venv from the locked requirements; does nothing when it is current
+	@PYTHON=$(PYTHON) tools/environment.sh runtime
+
+dev: ## the same, with the tools for tests and checks
+	@PYTHON=$(PYTHON) tools/environment.sh dev
+
+run: setup ## watch this host: collect, score, decide; page and API on 127.0.0.1:8470
+	@exec $(BIN)/watchkeeper run
+
+demo: setup ## score the shipped sample data and say where the report is
+	@rm -rf demo-out
+	@$(BIN)/watchkeeper score $(DEMO)/*.csv.gz --out demo-out
+	@echo "report: file://$(CURDIR)/demo-out/report.html"
+
+test: dev ## run the tests and hold the coverage floors
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not nightly" -p tools.coverage_floors --cov --cov-report=
+
+test-nightly: dev ## run the long tests too
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+lint: dev ## style, formatting and import rules
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@PYTHONPATH=src $(BIN)/lint-imports
+
+types: dev ## check types strictly
+	@$(BIN)/mypy
+
+bench: dev ## measure speed and memory
+	@for name in $(filter-out __init__ nab,$(basename $(notdir $(wildcard benchmarks/*.py)))); do \
+	  echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
+
+docs-check: dev ## check that the documents agree with the code
+	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_house.py
+
+lock: dev ## choose dependency versions anew and write them down with their hashes
+	@tools/lock.sh
+
+package: dev ## build wheel and sdist twice, compare, and try the wheel in an empty environment
+	@tools/package.sh
+
+clean: ## remove what was built; keeps .venv and collected data
+	@rm -rf dist build out demo-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

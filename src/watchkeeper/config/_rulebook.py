@@ -1,0 +1,98 @@
+"""The rulebook: everything the pure core judges by, as one document and as live parts.
+
+The document goes into the journal whole, so a replay years later needs no configuration file. It
+holds no path, no secret and no host name: only what changes a score, a health or a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from watchkeeper import contracts, plugins, policies
+from watchkeeper.config._plugs import build, types_of
+from watchkeeper.detectors import Detector
+from watchkeeper.detectors._ensemble import Ensemble
+from watchkeeper.errors import StoreVersion
+from watchkeeper.health import HealthModel
+from watchkeeper.model import Millis, canonical
+from watchkeeper.state import Rulebook
+
+SCHEMA = 1
+_VERSIONS = ("version", "state_version")
+
+
+def compose(
+    tick: Millis,
+    catalogues: Sequence[contracts.Contract],
+    detectors: Sequence[Detector[Any]],
+    health: HealthModel[Any],
+    rules: Sequence[policies.Policy],
+) -> Rulebook:
+    """Return a rulebook of live parts, its document written out with every default."""
+    document = {
+        "schema": SCHEMA,
+        "tick_ms": tick,
+        "contracts": [_full(one) for one in catalogues],
+        "detectors": [_spec("detectors", one) for one in detectors],
+        "health": _spec("health", health),
+        "policies": [_full(one) for one in rules],
+    }
+    canonical(document)  # refuses at once what the journal could not spell
+    ensemble = Ensemble(tuple(detectors))
+    return Rulebook(document, tick, tuple(catalogues), ensemble, health, tuple(rules))
+
+
+def read_rulebook(document: Mapping[str, Any]) -> Rulebook:
+    """Rebuild a rulebook from a document of this or an older release.
+
+    :raises StoreVersion: this release cannot read the document, or has only another version of
+        one of its methods, which would score differently.
+    :raises ConfigError: a part of it no longer exists.
+    """
+    schema = document.get("schema")
+    if schema != SCHEMA:
+        raise StoreVersion(
+            f"rulebook schema {schema!r}; this release reads {SCHEMA}",
+            hint="replay with the release that wrote it",
+        )
+    return Rulebook(
+        document,
+        Millis(document["tick_ms"]),
+        tuple(contracts.read(one, "rulebook") for one in document["contracts"]),
+        Ensemble(tuple(_rebuilt("detectors", spec) for spec in document["detectors"])),
+        _rebuilt("health", document["health"]),
+        tuple(policies.read(one, "rulebook") for one in document["policies"]),
+    )
+
+
+def _full(document: contracts.Contract | policies.Policy) -> dict[str, Any]:
+    written: dict[str, Any] = document.model_dump(mode="json", by_alias=True)
+    return written
+
+
+def _spec(family: str, plug: Any) -> dict[str, Any]:
+    """Return `{"type": kind, "version": …, **fields}` with every default written out."""
+    fields = {name: getattr(plug, name) for name in types_of(type(plug))}
+    versions = {name: getattr(plug, name) for name in _VERSIONS if hasattr(plug, name)}
+    return fields | versions | {"type": _kind(family, plug)}
+
+
+def _kind(family: str, plug: Any) -> str:
+    """Return the name a plug has in configurations: its file's, or else its entry point's."""
+    package, _, module = type(plug).__module__.rpartition(".")
+    if package == f"watchkeeper.{family}":
+        return str(module)
+    return next(kind for kind in plugins.kinds(family) if plugins.load(family, kind) is type(plug))
+
+
+def _rebuilt(family: str, spec: Mapping[str, Any]) -> Any:
+    plug = build(family, {name: spec[name] for name in spec if name not in _VERSIONS})
+    for name in _VERSIONS:
+        if name in spec and getattr(plug, name) != spec[name]:
+            raise StoreVersion(
+                f"rulebook: {family} {spec['type']!r} has {name} {spec[name]}; "
+                f"this release has {getattr(plug, name)}",
+                hint="replay with the release that wrote it",
+            )
+    return plug

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Build .venv from the hash-locked requirements and install watchkeeper into it.
+# usage: tools/environment.sh runtime|dev
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kind=${1:?runtime or dev}
+python=${PYTHON:-python3}
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "watchkeeper needs Python 3.11 or newer; $python is $("$python" -V 2>&1)" >&2
+  exit 1
+}
+
+locks_of() {
+  case $1 in
+    runtime) echo requirements-build.lock requirements.lock ;;
+    dev) echo requirements-dev.lock ;;
+    *) echo "usage: $0 runtime|dev" >&2 && exit 2 ;;
+  esac
+}
+
+# The stamp is a digest, not a time: a fresh checkout of the same locks has nothing to do.
+digest() {
+  local locks
+  read -ra locks <<<"$(locks_of "$1")"
+  { cat "${locks[@]}" pyproject.toml && "$python" -V && pwd; } | sha256sum | cut -d' ' -f1
+}
+
+current() {
+  [[ -x .venv/bin/watchkeeper && -f .venv/.$1 && $(<".venv/.$1") == "$(digest "$1")" ]]
+}
+
+if current "$kind" || { [[ $kind == runtime ]] && current dev; }; then
+  exit 0
+fi
+
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+  echo "installing python3-venv and python3-pip" >&2
+  as_root=()
+  [[ $EUID -eq 0 ]] || as_root=(sudo -n)
+  if ! { "${as_root[@]}" apt-get update -q &&
+    "${as_root[@]}" apt-get install -yq --no-install-recommends python3-venv python3-pip; } >&2; then
+    echo "cannot make a virtual environment: install python3-venv, then run this again" >&2
+    exit 1
+  fi
+fi
+
+echo "building .venv ($kind); this takes a minute or two the first time" >&2
+[[ -x .venv/bin/python ]] || "$python" -m venv .venv
+rm -f .venv/.runtime .venv/.dev
+pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet)
+read -ra locks <<<"$(locks_of "$kind")"
+"${pip[@]}" install --require-hashes --only-binary :all: "${locks[@]/#/--requirement=}"
+"${pip[@]}" install --no-deps --no-build-isolation --editable .
+digest "$kind" >".venv/.$kind"

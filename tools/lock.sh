@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Write requirements*.lock: exact versions and hashes for every Python and platform we support.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+lock() { # file, then what to resolve
+  local file=$1
+  shift
+  .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+    --output-file "$file" "$@"
+}
+lock requirements.lock pyproject.toml "$@"
+lock requirements-build.lock --group build "$@"
+# The constraint keeps one version of everything across the files.
+lock requirements-dev.lock pyproject.toml --group dev --constraint requirements.lock "$@"
+! grep -nE 'https?://|--(index|find)' requirements*.lock
