@@ -1,3 +1,46 @@
-"""Reports render what was found. Every other file here is one report."""
+"""Reports render what was found. Every other file here is one report.
+
+`gather` boils bulk results down to `Findings`: the few hundred facts a person can use. A report
+turns findings into bytes and adds nothing. Both are pure: the same results give the same bytes.
+"""
 
 from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+from watchkeeper.reports._findings import (
+    Entity,
+    Facts,
+    Findings,
+    Incident,
+    Input,
+    Line,
+    Plot,
+    Quarantined,
+    Signal,
+)
+from watchkeeper.reports._gather import gather
+
+__all__ = [
+    "Entity",
+    "Facts",
+    "Findings",
+    "Incident",
+    "Input",
+    "Line",
+    "Plot",
+    "Quarantined",
+    "Report",
+    "Signal",
+    "gather",
+]
+
+
+class Report(Protocol):
+    """One way to show findings. Its fields are its configuration."""
+
+    file: ClassVar[str]
+    """The file name it is stored under."""
+
+    def render(self, findings: Findings) -> bytes:
+        """Return the whole report. Every name in the findings is data, however hostile."""
