@@ -7,30 +7,24 @@ document: `match` (which entities), `when` (a CEL condition), `for`, `clear`, `s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from watchkeeper.policies._cells import View
+from watchkeeper.policies._document import Policy, digest, document, read
+from watchkeeper.policies._explain import explain_silence
+from watchkeeper.policies._held import Held, dump, load, nothing_held
+from watchkeeper.policies._judge import judge
+from watchkeeper.policies._phases import Reason
 
-import numpy as np
-import numpy.typing as npt
-
-from watchkeeper.model import Contribution, Floats, Times
-
-
-class View(Protocol):
-    """What a policy may look at: T ticks × E entities. Entities are in a fixed, growing order."""
-
-    ticks: Times
-    entities: Sequence[str]  # `type:name`
-    health: Floats  # [T, E]; NaN when unknown
-    coverage: Floats
-    score: Floats
-    state: npt.NDArray[np.uint8]  # index into model.STATES
-
-    def signal(self, metric: str) -> Floats:
-        """Return [T, E]: the largest current anomaly score of the entity's series of a metric.
-
-        NaN where the entity has no such series.
-        """
-
-    def contributions(self, tick: int, entity: int) -> tuple[Contribution, ...]:
-        """Return what took from the health of one cell, largest first."""
+__all__ = [
+    "Held",
+    "Policy",
+    "Reason",
+    "View",
+    "digest",
+    "document",
+    "dump",
+    "explain_silence",
+    "judge",
+    "load",
+    "nothing_held",
+    "read",
+]

@@ -1,0 +1,213 @@
+"""Health as a noisy OR of what the signals say: each alone can take its weight, together more.
+
+health = 100 · Π(1 − wᵢ·sᵢ) over the series that are present, with severity sᵢ a ramp over the
+anomaly score (Pearl, Probabilistic Reasoning in Intelligent Systems, 1988, section 4.3.2). A
+contribution is the share of the logarithm, ln(1 − wᵢsᵢ) / Σ ln(1 − wⱼsⱼ), so the shares of a cell
+add up to 1. Silence does not heal: an absent series leaves the product and lowers coverage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from watchkeeper.errors import ConfigError, CorruptionError, StoreVersion
+from watchkeeper.health import Evidence, Health, Roster
+from watchkeeper.health._kernel import (
+    NEVER,
+    Entities,
+    Expect,
+    Limits,
+    Ramp,
+    Series,
+    lay_out,
+    orderly,
+    run,
+)
+from watchkeeper.model import STATES, Floats, State, Times, canonical
+
+LAYOUT = "watchkeeper.health.noisy_or/1"
+UNKNOWN = STATES.index(State.UNKNOWN)
+KINDS = ("<f8", "<i8", "<i8", "<f8", "u1", "<i8")  # of the columns of Memory, as stored
+
+
+class Memory(NamedTuple):
+    """What is remembered between blocks: three arrays a series, two an entity, and the time."""
+
+    level: Floats  # the largest score of the last tick that had evidence
+    deadline: Times  # silence until then is normal
+    heard: Times  # the last tick with evidence; NEVER before the first
+    score: Floats  # the entity's smoothed score
+    state: npt.NDArray[np.uint8]  # index into STATES
+    tick: Times  # one element: the last tick assessed; NEVER before the first
+
+
+@dataclass(frozen=True)
+class NoisyOr:
+    """Parameters; the defaults are those of the shipped packs.
+
+    :param severity_from: anomaly score at which a signal begins to take from health.
+    :param severity_full: anomaly score at which it takes its whole weight.
+    :param warn: health below this is WARN; `warn_clear`: it ends at or above this.
+    :param fail: health below this is FAIL; `fail_clear`: it ends at or above this.
+    :param coverage_min: with a smaller share of the expected series present, health is unknown.
+    :param retire_hours: a series silent for longer, beyond its deadline, is no longer expected.
+    :param score_cap: the most one series adds to the entity's own score, before it is shared.
+    :param score_alarm: the mean capped score of the present series that is an alarm (1.0).
+    :param smoothing_seconds: time constant of the entity's own score.
+    :raises ConfigError: the parameters contradict each other.
+    """
+
+    severity_from: float = 0.7
+    severity_full: float = 2.0
+    warn: float = 90.0
+    warn_clear: float = 95.0
+    fail: float = 75.0
+    fail_clear: float = 80.0
+    coverage_min: float = 0.5
+    retire_hours: float = 24.0
+    score_cap: float = 4.0
+    score_alarm: float = 1.0
+    smoothing_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        rules = (
+            ("0 <= severity_from < severity_full", 0 <= self.severity_from < self.severity_full),
+            ("0 < fail <= fail_clear", 0 < self.fail <= self.fail_clear),
+            ("fail <= warn <= warn_clear <= 100", self.fail <= self.warn <= self.warn_clear <= 100),
+            ("fail_clear <= warn_clear", self.fail_clear <= self.warn_clear),
+            ("0 <= coverage_min <= 1", 0 <= self.coverage_min <= 1),
+            ("retire_hours > 0", 0 < self.retire_hours < math.inf),
+            ("score_cap > 0", 0 < self.score_cap < math.inf),
+            ("score_alarm > 0", 0 < self.score_alarm < math.inf),
+            ("smoothing_seconds > 0", 0 < self.smoothing_seconds < math.inf),
+        )
+        broken = [rule for rule, holds in rules if not holds]
+        if broken:
+            raise ConfigError(
+                f"health noisy_or: {'; '.join(broken)} does not hold",
+                hint="leave a parameter out to get its default",
+            )
+
+    @property
+    def version(self) -> int:
+        """The version of the method."""
+        return 1
+
+    def fresh(self) -> Memory:
+        """Return the memory before the first tick: no series, no entity."""
+        none = np.full(1, NEVER)
+        return self.grow(
+            Memory(np.zeros(0), none[:0], none[:0], np.zeros(0), np.zeros(0, np.uint8), none), 0, 0
+        )
+
+    def grow(self, state: Memory, series: int, entities: int) -> Memory:
+        """Make room for more series and entities; old rows keep their place and content."""
+        more, beings = series - len(state.level), entities - len(state.score)
+        assert more >= 0, (series, len(state.level))
+        assert beings >= 0, (entities, len(state.score))
+        never = np.full(more, NEVER)
+        return Memory(
+            np.concatenate([state.level, np.zeros(more)]),
+            np.concatenate([state.deadline, never]),
+            np.concatenate([state.heard, never]),
+            np.concatenate([state.score, np.zeros(beings)]),
+            np.concatenate([state.state, np.full(beings, UNKNOWN, np.uint8)]),
+            state.tick.copy(),
+        )
+
+    def assess(
+        self, state: Memory, evidence: Evidence, ticks: Times, roster: Roster
+    ) -> tuple[Memory, Health]:
+        """Fold the block's evidence in, tick by tick, and say how each entity is at each tick.
+
+        The memory is handed over: its arrays are changed in place.
+        """
+        self._check(state, evidence, ticks, roster)
+        entities = len(state.score)
+        shape = (len(ticks), entities)
+        health, coverage, score = np.empty(shape), np.empty(shape), np.empty(shape)
+        states = np.empty(shape, np.uint8)
+        weight = np.ascontiguousarray(roster.weight, np.float64)
+        hits = run(
+            Expect(
+                np.ascontiguousarray(evidence.tick, np.int64),
+                np.ascontiguousarray(evidence.series, np.uint32),
+                np.ascontiguousarray(evidence.score, np.float64),
+                np.ascontiguousarray(evidence.deadline, np.int64),
+            ),
+            np.ascontiguousarray(ticks, np.int64),
+            Series(
+                np.ascontiguousarray(roster.entity, np.uint32),
+                weight, state.level, state.deadline, state.heard,
+            ),
+            Entities(state.score, state.state, health, coverage, score, states),
+            state.tick,
+            Ramp(
+                self.severity_from, self.severity_full - self.severity_from,
+                self.score_cap, self.score_alarm, self.smoothing_seconds * 1000.0,
+            ),
+            Limits(
+                self.warn, self.warn_clear, self.fail, self.fail_clear,
+                self.coverage_min, round(self.retire_hours * 3_600_000),
+            ),
+        )  # fmt: skip
+        start, series, share = lay_out(*hits, len(ticks) * entities)
+        return state, Health(health, coverage, score, states, start, series, share)
+
+    def dump(self, state: Memory) -> bytes:
+        """Return the memory as bytes; the same memory, the same bytes, on any machine."""
+        columns: tuple[Any, ...] = state
+        body = b"".join(
+            column.astype(kind).tobytes() for column, kind in zip(columns, KINDS, strict=True)
+        )
+        rows, sha256 = [len(column) for column in state], hashlib.sha256(body).hexdigest()
+        head = canonical({"layout": LAYOUT, "rows": rows, "sha256": sha256})
+        return head.encode() + b"\n" + body
+
+    def load(self, blob: bytes) -> Memory:
+        """Return the memory that `dump` wrote.
+
+        :raises StoreVersion: another layout wrote it.
+        :raises CorruptionError: the bytes are not whole.
+        """
+        text, _, body = blob.partition(b"\n")
+        try:
+            head = json.loads(text)
+            layout, rows, sha256 = head["layout"], head["rows"], head["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptionError("health checkpoint: the head cannot be read") from error
+        if layout != LAYOUT:
+            raise StoreVersion(
+                f"health checkpoint: layout {layout}, this version reads {LAYOUT}",
+                hint="replay from the journal instead",
+            )
+        if hashlib.sha256(body).hexdigest() != sha256:
+            raise CorruptionError("health checkpoint: the checksum does not match")
+        columns: list[Any] = []
+        at = 0
+        for kind, count in zip(KINDS, rows, strict=True):
+            columns.append(np.frombuffer(body, kind, count, at).copy())
+            at += columns[-1].nbytes
+        return Memory(*columns)
+
+    def _check(self, state: Memory, evidence: Evidence, ticks: Times, roster: Roster) -> None:
+        # The kernel trusts its indices; a wrong one would write outside the arrays.
+        series, entities = len(state.level), len(state.score)
+        assert len(roster.entity) == len(roster.weight) == series, (len(roster.entity), series)
+        assert series == 0 or int(roster.entity.max()) < entities, "grow comes before assess"
+        assert bool(np.all((roster.weight >= 0) & (roster.weight <= 1))), "weights are 0..1"
+        assert bool(np.all(np.diff(ticks) > 0)), "ticks grow"
+        assert len(ticks) == 0 or int(ticks[0]) > int(state.tick[0]), "ticks grow across blocks"
+        assert orderly(evidence.tick, evidence.series, len(ticks), series), (
+            "evidence is in order of tick, inside the block, and of known series"
+        )
+
+
+plugin = NoisyOr
