@@ -42,7 +42,7 @@ class Health(NamedTuple):
     """
 
     health: Floats  # 0..100; NaN when unknown
-    coverage: Floats  # share of expected signals present, 0..1
+    coverage: Floats  # share of expected signals present, 0..1; NaN when none is expected
     score: Floats  # the entity's own anomaly score
     state: npt.NDArray[np.uint8]  # index into model.STATES
     start: npt.NDArray[np.int64]
@@ -72,4 +72,13 @@ class HealthModel(Protocol[H]):
         """Fold the block's evidence in, tick by tick, and say how each entity is at each tick.
 
         The state is handed over, as in `Detector.score`.
+        """
+
+    def dump(self, state: H) -> bytes:
+        """Return the memory as bytes, for a checkpoint; the same memory, the same bytes."""
+
+    def load(self, blob: bytes) -> H:
+        """Return the memory that `dump` wrote.
+
+        :raises StoreVersion: another layout wrote it. :raises CorruptionError: it is not whole.
         """
