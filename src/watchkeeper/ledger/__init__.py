@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from watchkeeper.ledger._chain import link_hash, receipt_link_body, step_link_body
 from watchkeeper.model import (
     Assessed,
     Checkpoint,
@@ -21,6 +22,8 @@ from watchkeeper.model import (
     Receipt,
     Step,
 )
+
+__all__ = ["Ledger", "Link", "Watermark", "link_hash", "receipt_link_body", "step_link_body"]
 
 
 @dataclass(frozen=True, slots=True)

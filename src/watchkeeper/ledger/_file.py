@@ -1,0 +1,380 @@
+"""One SQLite file as a durable store: who owns it, how it opens, how it fails, how it is rescued.
+
+The journal and the ledger hold the same text of this file (a test compares them), because
+families do not import each other.
+
+* One writer connection, WAL, `synchronous=FULL`: when a transaction returns, it is on the disk.
+* Checkpoints are ours, after the commit, because SQLite's own hide their I/O errors.
+* A disk that failed once is not believed again: Linux forgets which pages it could not write, so
+  after an fsync error the page cache may show what the disk does not hold (RELIABILITY, the
+  "fsyncgate" of 2018). The store then refuses writes and leaves a marker, `<file>.suspect`; the
+  next opening copies everything into a new file, syncs that, and only then goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from watchkeeper.errors import (
+    CorruptionError,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    StoreVersion,
+)
+
+OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL file: sqlite.org/wal.html#walresetbug
+CHECKPOINT_PAGES = 2000  # of 8 KiB: the WAL stays near 16 MiB, and a checkpoint near 10 ms
+BUSY_MILLIS = 10_000  # only a checkpoint by another process can make us wait
+PAGE_BYTES = 8192
+DISTRUST_HINT = "see the system's log for this disk; then start again, which rewrites the store"
+
+
+def _nothing(point: str) -> None:
+    """Go on. Crash tests put something deadlier here."""
+
+
+crash_point: Callable[[str], None] = _nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a store's file must look like.
+
+    :param name: `journal` or `ledger`, for messages.
+    :param application: SQLite's application_id. :param version: schema version (user_version).
+    :param schema: the SQL that creates every table.
+    """
+
+    name: str
+    application: int
+    version: int
+    schema: str
+
+
+def queries(path: Path) -> dict[str, str]:
+    """Return the named queries of a .sql file: each starts with a line `-- name: NAME`."""
+    found: dict[str, str] = {}
+    for part in path.read_text(encoding="utf-8").split("-- name: ")[1:]:
+        name, _, text = part.partition("\n")
+        found[name.strip()] = text.strip()
+    return found
+
+
+class StoreFile:
+    """One open store. Any thread may use it; writers take turns.
+
+    :raises StoreLocked: another process has it open for writing.
+    :raises StoreVersion: it was written by another schema version, or is no store of this name.
+    :raises CorruptionError: its bytes are not a whole database.
+    :raises StoreError: it does not exist (read-only), or the disk failed.
+    """
+
+    def __init__(self, path: Path, layout: Layout, vfs: str = "", read_only: bool = False) -> None:
+        if tuple(map(int, apsw.sqlite_lib_version().split("."))) < OLDEST_SQLITE:
+            raise StoreError(
+                f"SQLite {apsw.sqlite_lib_version()} can corrupt a store",
+                hint="install apsw 3.51.3 or newer",
+            )
+        self.path, self.read_only = path, read_only
+        self.created = False  # whether this opening made the file
+        self._layout, self._vfs = layout, vfs or None
+        self._writing, self._reading = threading.RLock(), threading.Lock()
+        self._writer: apsw.Connection | None = None
+        self._reader: apsw.Connection | None = None
+        self._lock = -1
+        self._wal_pages = 0
+        self._failure = ""  # why nothing more is accepted
+        try:
+            if not read_only:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = _take(path, layout.name)
+                self._rescue()
+                self._writer = self._open_writer()
+            elif not path.exists():
+                raise StoreError(
+                    f"{path}: there is no {layout.name}", hint="run the service once, or --data"
+                )
+            self._reader = self._connect(apsw.SQLITE_OPEN_READONLY)
+            self._check_layout(self._reader)
+        except (apsw.Error, OSError) as error:
+            self.close()
+            raise self.translate(error) from error
+        except StoreError:
+            self.close()
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[apsw.Connection]:
+        """Run the block as one transaction, durable when the block is left.
+
+        :raises StoreFull: nothing was stored; a later transaction may succeed.
+        :raises StoreError: nothing more is accepted until the store is opened again.
+        """
+        name = self._layout.name
+        with self._writing:
+            if self._failure:
+                raise StoreError(self._failure, hint=DISTRUST_HINT)
+            assert self._writer is not None, "opened read-only, or closed"
+            try:
+                self._writer.execute("begin immediate")
+                yield self._writer
+                crash_point(f"{name}.before_commit")
+                self._writer.execute("commit")
+            except BaseException as error:
+                self._roll_back()
+                if not isinstance(error, apsw.Error):
+                    raise
+                if isinstance(error, apsw.ConstraintError):
+                    raise AssertionError(f"{self.path}: {error}") from error
+                self._distrust(error)
+                raise self.translate(error) from error
+            crash_point(f"{name}.after_commit")
+            if self._wal_pages >= CHECKPOINT_PAGES:
+                self._checkpoint()
+
+    def query(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query on what is committed and durable."""
+        with self._reading:
+            assert self._reader is not None, "closed"
+            try:
+                return self._reader.execute(sql, tuple(bindings)).fetchall()
+            except apsw.Error as error:
+                raise self.translate(error) from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Callable[..., Iterator[tuple[Any, ...]]]]:
+        """Yield a query function whose answers all come from one moment, without fetching whole.
+
+        While it lasts the WAL cannot shrink, so it is for proofs, not for long lives.
+        """
+        reader = self._connect(apsw.SQLITE_OPEN_READONLY)
+
+        def ask(sql: str, bindings: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+            try:
+                yield from reader.execute(sql, tuple(bindings))
+            except apsw.Error as error:
+                raise self.translate(error) from error
+
+        try:
+            reader.execute("begin")
+            yield ask
+        finally:
+            reader.close(True)
+
+    def integrity(self) -> None:
+        """Let SQLite compare every table with its indexes.
+
+        :raises CorruptionError: they do not agree.
+        """
+        found = self.query("pragma integrity_check(1)")
+        if found != [("ok",)]:
+            raise self._corrupt(str(found[0][0]))
+
+    def close(self) -> None:
+        """Release the store. Safe to call twice."""
+        with self._writing, self._reading:
+            reader, self._reader = self._reader, None
+            writer, self._writer = self._writer, None
+            if reader is not None:
+                reader.close(True)
+            if writer is not None:
+                if self._failure:
+                    self._mark()  # once more: at the time of the error it may not have worked
+                    writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                writer.close(True)
+            lock, self._lock = self._lock, -1
+            if lock >= 0:
+                os.ftruncate(lock, 0)
+                os.close(lock)
+
+    def translate(self, error: Exception) -> StoreError:
+        """Return our error for one of SQLite's or of the system's."""
+        if isinstance(error, apsw.FullError) or _is_full(error):
+            return StoreFull(
+                f"{self.path}: no space left; nothing was stored", hint="free space on this disk"
+            )
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError):
+            return self._corrupt(str(error))
+        if isinstance(error, apsw.BusyError | apsw.LockedError):
+            return StoreLocked(f"{self.path}: {error}", hint="another program holds this database")
+        return StoreError(f"{self.path}: {error}", hint=DISTRUST_HINT)
+
+    def _corrupt(self, what: str) -> CorruptionError:
+        return CorruptionError(f"{self.path}: {what}", hint="restore this file from a backup")
+
+    def _connect(self, flags: int, path: Path | None = None) -> apsw.Connection:
+        connection = apsw.Connection(str(path or self.path), flags=flags, vfs=self._vfs)
+        connection.set_busy_timeout(BUSY_MILLIS)
+        for pragma in ("mmap_size=0", "cell_size_check=on", "trusted_schema=off"):
+            connection.execute(f"pragma {pragma}").fetchall()
+        return connection
+
+    def _open_writer(self) -> apsw.Connection:
+        writer = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        self.created = (
+            not writer.execute("select 1 from sqlite_schema").fetchall()
+            and writer.pragma("user_version") == 0
+        )
+        if not self.created:
+            self._check_layout(writer)  # before the first change to a file that may not be ours
+        for pragma in (
+            f"page_size={PAGE_BYTES}",
+            "journal_mode=wal",
+            "synchronous=full",
+            "wal_autocheckpoint=0",
+            f"journal_size_limit={4 * CHECKPOINT_PAGES * PAGE_BYTES}",
+            "cache_size=-16000",
+        ):
+            writer.execute(f"pragma {pragma}").fetchall()
+        if self.created:
+            writer.execute("begin immediate")
+            writer.execute(self._layout.schema)
+            writer.execute(f"pragma application_id={self._layout.application}")
+            writer.execute(f"pragma user_version={self._layout.version}")
+            writer.execute("commit")
+            _sync(self.path.parent)
+        writer.set_wal_hook(self._grown)
+        return writer
+
+    def _check_layout(self, reader: apsw.Connection) -> None:
+        name, version = self._layout.name, reader.pragma("user_version")
+        if reader.pragma("application_id") != self._layout.application:
+            raise StoreVersion(
+                f"{self.path}: this is not a {name} of watchkeeper",
+                hint="point --data at a folder made by watchkeeper",
+            )
+        if version != self._layout.version:
+            newer = version > self._layout.version
+            raise StoreVersion(
+                f"{self.path}: schema version {version}, this program knows {self._layout.version}",
+                hint="use a newer watchkeeper" if newer else "run `watchkeeper migrate`",
+            )
+        expected = apsw.Connection(":memory:")
+        expected.execute(self._layout.schema)
+        tables = "select type, name, tbl_name, sql from sqlite_schema order by name"
+        if reader.execute(tables).fetchall() != expected.execute(tables).fetchall():
+            raise self._corrupt("its tables are not those that were created")
+
+    def _grown(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Copy the WAL into the database. What was committed stays committed if this fails."""
+        assert self._writer is not None
+        crash_point(f"{self._layout.name}.before_checkpoint")
+        try:
+            self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            self._distrust(error)
+        crash_point(f"{self._layout.name}.after_checkpoint")
+
+    def _roll_back(self) -> None:
+        if self._writer is not None and self._writer.in_transaction:
+            try:
+                self._writer.execute("rollback")
+            except apsw.Error as error:
+                self._distrust(error)
+
+    def _distrust(self, error: Exception) -> None:
+        """Refuse everything from now on if this error says that the disk itself failed."""
+        if isinstance(error, apsw.IOError) and not _is_full(error):
+            self._failure = self._failure or f"{self.path}: {error}; nothing more is accepted"
+            self._mark()
+
+    def _mark(self) -> None:
+        # The disk that failed may refuse this too; `close` tries again.
+        with contextlib.suppress(OSError):
+            marker = self._beside(".suspect")
+            marker.touch()
+            _sync(marker)
+            _sync(marker.parent)
+
+    def _rescue(self) -> None:
+        """Rewrite the database into a new file if its disk failed before.
+
+        A cut at any moment leaves either the old file with its WAL, or `.rewritten`, whose
+        name says that it is whole and replaces the old file; never a new file beside an old WAL.
+        """
+        marker, copy, whole = map(self._beside, (".suspect", ".rewrite", ".rewritten"))
+        if marker.exists() and not whole.exists():
+            for left in ("", "-journal", "-wal", "-shm"):
+                copy.with_name(copy.name + left).unlink(missing_ok=True)
+            if not self.path.exists():
+                raise StoreError(f"{self.path}: missing, though its disk failed while it was open")
+            self._copy_to(copy)
+            crash_point(f"{self._layout.name}.rewrite_copied")
+            copy.rename(whole)
+            _sync(whole.parent)
+        if whole.exists():
+            crash_point(f"{self._layout.name}.rewrite_whole")
+            for left in ("-wal", "-shm", "-journal"):
+                self._beside(left).unlink(missing_ok=True)
+            _sync(whole.parent)
+            crash_point(f"{self._layout.name}.rewrite_bare")
+            whole.rename(self.path)
+            _sync(self.path.parent)
+        crash_point(f"{self._layout.name}.rewrite_done")
+        marker.unlink(missing_ok=True)
+
+    def _copy_to(self, copy: Path) -> None:
+        old = self._connect(apsw.SQLITE_OPEN_READONLY)
+        new = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, copy)
+        try:
+            new.execute("pragma synchronous=full").fetchall()
+            with new.backup("main", old, "main") as backup:
+                backup.step(-1)
+        finally:
+            new.close(True)
+            old.close(True)
+        _sync(copy)
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+
+def _take(path: Path, name: str) -> int:
+    """Own the store for this process; the lock goes with the process, however it ends."""
+    lock = os.open(
+        path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
+    )
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise StoreLocked(
+            f"{path}: process {owner} owns this {name}",
+            hint=f"stop process {owner}, or use another --data folder",
+        ) from None
+    with contextlib.suppress(OSError):  # a full disk: the lock holds, only its label is missing
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _sync(path: Path) -> None:
+    """Force a file or a folder's entries to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == 28  # ENOSPC
+    # SQLite says so when it cannot grow its shared-memory file, which only a full disk refuses.
+    return getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
