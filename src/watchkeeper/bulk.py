@@ -7,7 +7,7 @@ digests beside the digest of the results, so anyone can run it again and compare
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 
 from watchkeeper import __version__, core
-from watchkeeper.contracts import check
+from watchkeeper.contracts import Known, check
 from watchkeeper.core import Concluded, Observed
 from watchkeeper.detectors import Samples
 from watchkeeper.engines import Engine
 from watchkeeper.errors import NothingToRead
-from watchkeeper.model import Batch, Counts
+from watchkeeper.model import Batch, Counts, Millis, pick
+from watchkeeper.policies import digest as digest_of
+from watchkeeper.reports import Facts, Findings, Input
 from watchkeeper.results import Results, series_digest
-from watchkeeper.state import Rulebook, State
+from watchkeeper.state import START, Rulebook, State
 from watchkeeper.timeline import Block, Timeline
 
 
@@ -33,6 +35,18 @@ class Progress:
     stage: str = "read"
     samples: int = 0
     total: int | None = None  # samples to score, once everything is read
+
+
+@dataclass
+class Given:
+    """What a run was given. Problems may still be added while the inputs are read.
+
+    :param inputs: name, size in bytes and sha256 of each. :param problems: one line each.
+    """
+
+    title: str
+    inputs: Sequence[Mapping[str, Any]]
+    problems: list[str]
 
 
 @dataclass
@@ -63,11 +77,11 @@ def read(
     tell: Callable[[Progress], None],
 ) -> Timeline:
     """Check every batch; lay what is accepted out in time, keep what is not for quarantine."""
-    timeline = Timeline(rulebook.tick)
+    timeline, known = Timeline(rulebook.tick), Known(rulebook.contracts)
     progress, since = Progress(), time.perf_counter()
     for batch in batches:
         since = tally.timed("read", since)
-        checked = check(rulebook.contracts, batch, None)
+        checked = check(rulebook.contracts, batch, START, known=known, live=False)
         tally.offered += checked.offered
         tally.counts += Counts(rejected=checked.rejected.num_rows)
         timeline.add(checked.keys, checked.samples)
@@ -117,7 +131,7 @@ def score(
 
 
 def facts(
-    rulebook: Rulebook, tally: Tally, digest: str, state: State, inputs: Sequence[dict[str, Any]]
+    rulebook: Rulebook, tally: Tally, digest: str, state: State, given: Given
 ) -> dict[str, Any]:
     """Return run.json: versions, inputs, the accounting identity, the digest; timings apart."""
     counts = tally.counts
@@ -125,7 +139,8 @@ def facts(
     return {
         "schema": "watchkeeper.run/1",
         "version": __version__,
-        "inputs": list(inputs),
+        "inputs": [dict(one) for one in given.inputs],
+        "problems": list(given.problems),
         "rulebook": {"digest": rulebook.digest, "document": rulebook.document},
         "counts": {
             "offered": tally.offered,
@@ -173,9 +188,7 @@ def _in_parts(
     done = []
     for part in np.unique(part_of):
         chosen = np.flatnonzero(part_of == part)
-        state, observed = core.observe(
-            rulebook, state, Samples(*(column[chosen] for column in samples)), engine
-        )
+        state, observed = core.observe(rulebook, state, pick(samples, chosen), engine)
         done.append(observed)
     return state, core.merged(done)
 
@@ -185,29 +198,53 @@ def scored(
     rulebook: Rulebook,
     engine: Engine,
     out: Path,
-    tell: Callable[[Progress], None],
-    batch: int | None,
-    report: Callable[[Results, State, Tally, str], dict[str, Any]],
-) -> dict[str, Any]:
-    """Run everything into `out` and return run.json's content.
-
-    :param report: writes the reports into the unfinished folder and returns the run's facts.
-    """
+    given: Given,
+    tell: Callable[[Progress], None] = lambda _: None,
+    batch: int | None = None,
+) -> tuple[dict[str, Any], Findings]:
+    """Run everything into the folder `out`; return run.json's content and the findings."""
     with Results(out) as results:
-        tally = Tally()
-        begun = time.perf_counter()
+        tally, begun = Tally(), time.perf_counter()
         timeline = read(batches, rulebook, results, tally, tell)
         state = score(timeline, rulebook, engine, results, tally, tell, batch)
         since = time.perf_counter()
         digest = results.settle()
         since = tally.timed("finish writing", since)
-        run = report(results, state, tally, digest)
+        findings = results.report(_told(rulebook, tally, digest, given))
         tally.timed("report", since)
         tally.timed("total", begun)
+        run = facts(rulebook, tally, digest, state, given)
         run["timings"] = {
             "seconds": {stage: round(seconds, 4) for stage, seconds in tally.seconds.items()},
             "samples_per_second": round(tally.offered / tally.seconds["total"]),
             "workers": engine.workers,
         }
         results.publish(run)
-        return run
+        return run, findings
+
+
+def versions(rulebook: Rulebook) -> tuple[tuple[str, str], ...]:
+    """Return (name, version) of everything that has a say in the results."""
+    document = rulebook.document
+    plugs = [*document["detectors"], document["health"]]
+    return (
+        ("watchkeeper", __version__),
+        ("rulebook", rulebook.digest[:12]),
+        *((f"contract {one.name}", str(one.version)) for one in rulebook.contracts),
+        *((str(plug["type"]), str(plug["version"])) for plug in plugs),
+        *((f"policy {one.name}", digest_of(one)[:12]) for one in rulebook.policies),
+    )
+
+
+def _told(rulebook: Rulebook, tally: Tally, digest: str, given: Given) -> Facts:
+    return Facts(
+        title=given.title,
+        versions=versions(rulebook),
+        inputs=tuple(Input(one["name"], one["size"], one["sha256"]) for one in given.inputs),
+        counts=tally.counts,
+        offered=tally.offered,
+        since=Millis(tally.first or 0),
+        until=Millis(tally.last or 0),
+        digest=digest,
+        problems=tuple(given.problems),
+    )

@@ -34,7 +34,8 @@ from watchkeeper.model import (
     Order,
     Step,
     Times,
-    Traits,
+    pick,
+    stack,
 )
 from watchkeeper.panel import DUPLICATE, FRESH, LATE, Current, Panel, admit, later, settled
 from watchkeeper.policies import judge, nothing_held
@@ -95,16 +96,14 @@ def enrol(rulebook: Rulebook, state: State, new: pa.RecordBatch) -> State:
     series.metrics.extend(new["metric"].to_pylist())
     series.attributes.extend(new["attributes"].to_pylist())
     more = traits(rulebook.contracts, new)
-    state.traits = Traits(*(np.concatenate(pair) for pair in zip(state.traits, more, strict=True)))
+    state.traits = stack([state.traits, more])
     count = len(series.entity)
     state.last = np.concatenate([state.last, np.full(new.num_rows, -1, np.int64)])
     state.now = state.now.grow(count)
     state.detectors = rulebook.ensemble.grow(state.detectors, count)
     state.health = rulebook.health.grow(state.health, count, len(series.entities))
-    grown = Kept.fresh(len(series.entities))
-    for old, fresh_column in zip(state.kept, grown, strict=True):
-        fresh_column[: len(old)] = old
-    state.kept = grown
+    more_entities = len(series.entities) - len(state.kept.time)
+    state.kept = stack([state.kept, Kept.fresh(more_entities)])
     return state
 
 
@@ -124,20 +123,18 @@ def observe(
         late=int((fate == LATE).sum()),
     )
     if counts.scored != counts.accepted:
-        samples = Samples(*(column[fate == FRESH] for column in samples))
+        samples = pick(samples, fate == FRESH)
     ended = np.isnan(samples.value)
     stale = None
     if ended.any():
-        stale = Samples(*(column[ended] for column in samples))
-        samples = Samples(*(column[~ended] for column in samples))
+        stale = pick(samples, ended)
+        samples = pick(samples, ~ended)
 
     parts = _slices(samples, engine.workers)
     done = engine.map(
         lambda part: rulebook.ensemble.score(state.detectors, part, state.traits)[1], parts
     )
-    scores = (
-        done[0] if len(done) == 1 else Scores(*(np.concatenate(c) for c in zip(*done, strict=True)))
-    )
+    scores = stack(done)
     evidence = Arrived(samples.arrived, samples.row, scores.score, scores.deadline)
     if stale is not None:
         evidence = _with_stale(evidence, stale)
@@ -146,12 +143,12 @@ def observe(
 
 def merged(parts: Sequence[Observed]) -> Observed:
     """Return what was observed in slices of time as if it had been observed at once."""
-    samples = Samples(*(np.concatenate(c) for c in zip(*(p.samples for p in parts), strict=True)))
-    scores = Scores(*(np.concatenate(c) for c in zip(*(p.scores for p in parts), strict=True)))
+    samples = stack([part.samples for part in parts])
+    scores = stack([part.scores for part in parts])
     order = np.lexsort((samples.time, samples.row))
     return Observed(
-        Samples(*(column[order] for column in samples)),
-        Scores(*(column[order] for column in scores)),
+        pick(samples, order),
+        pick(scores, order),
         sum((part.counts for part in parts), Counts()),
         _joined([part.evidence for part in parts]),
     )
@@ -164,7 +161,7 @@ def conclude(
     index = np.searchsorted(ticks, evidence.arrived, side="left")
     if len(index) > 1 and (np.diff(index) < 0).any():
         order = np.argsort(index.astype(np.int32), kind="stable")
-        index, evidence = index[order], Arrived(*(column[order] for column in evidence))
+        index, evidence = index[order], pick(evidence, order)
     seen = Evidence(index.astype(np.int64), evidence.series, evidence.score, evidence.deadline)
     roster = Roster(state.series.entity, state.traits.weight)
     state.health, health = rulebook.health.assess(state.health, seen, ticks, roster)
@@ -218,7 +215,7 @@ def adopt(old: Rulebook, new: Rulebook, state: State) -> State:
     """Go on under another rulebook; whatever did not change in it keeps its memory."""
     keys = [traits(new.contracts, part) for part in state.series.keys]
     if keys:
-        state.traits = Traits(*(np.concatenate(column) for column in zip(*keys, strict=True)))
+        state.traits = stack(keys)
     if old.document["detectors"] != new.document["detectors"]:
         state.detectors = new.ensemble.fresh(len(state.series.entity))
     if old.document["health"] != new.document["health"]:
@@ -319,9 +316,7 @@ def _slices(samples: Samples, workers: int) -> list[Samples]:
         middle = size * part // workers
         cuts.append(int(np.searchsorted(samples.row, samples.row[middle], side="left")))
     cuts.append(size)
-    return [
-        Samples(*(column[a:b] for column in samples)) for a, b in itertools.pairwise(cuts) if a < b
-    ]
+    return [pick(samples, slice(a, b)) for a, b in itertools.pairwise(cuts) if a < b]
 
 
 def _with_stale(evidence: Arrived, stale: Samples) -> Arrived:
@@ -330,14 +325,12 @@ def _with_stale(evidence: Arrived, stale: Samples) -> Arrived:
     )
     both = _joined([evidence, silent])
     order = np.argsort(both.arrived, kind="stable")
-    return Arrived(*(column[order] for column in both))
+    return pick(both, order)
 
 
 def _joined(parts: Sequence[Arrived]) -> Arrived:
-    if len(parts) == 1:
-        return parts[0]
     if not parts:
         return Arrived(
             np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0), np.zeros(0, np.int64)
         )
-    return Arrived(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return stack(parts)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, NewType
+from typing import Any, NamedTuple, NewType, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -323,6 +323,25 @@ class Checkpoint:
     offset: Offset
     tick: Millis
     body: bytes
+
+
+C = TypeVar("C", bound=tuple[Any, ...])
+
+
+def pick(columns: C, which: Any) -> C:
+    """Return a NamedTuple of arrays with only the chosen elements (a slice, mask or index)."""
+    kind: Any = type(columns)
+    picked: C = kind(*(column[which] for column in columns))
+    return picked
+
+
+def stack(parts: Sequence[C]) -> C:
+    """Return NamedTuples of arrays, at least one, as one, in the order given."""
+    if len(parts) == 1:
+        return parts[0]
+    kind: Any = type(parts[0])
+    stacked: C = kind(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return stacked
 
 
 def canonical(value: Any) -> str:

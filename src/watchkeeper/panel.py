@@ -21,6 +21,8 @@ from watchkeeper.model import (
     Millis,
     Rows,
     Times,
+    pick,
+    stack,
 )
 
 FRESH, DUPLICATE, LATE = np.uint8(0), np.uint8(1), np.uint8(2)
@@ -41,11 +43,11 @@ class Current(NamedTuple):
     def grow(self, count: int) -> Current:
         """Make room; old series keep their place."""
         more = Current.fresh(count - len(self.score))
-        return Current(*(np.concatenate(pair) for pair in zip(self, more, strict=True)))
+        return stack([self, more])
 
     def copy(self) -> Current:
         """Return arrays of its own."""
-        return Current(*(column.copy() for column in self))
+        return Current(self.score.copy(), self.deadline.copy())
 
 
 class Names(Protocol):
@@ -82,7 +84,7 @@ class Panel:
             mine = np.full(len(self._names.metrics), -1, np.int64)
             mine[rows] = np.arange(len(rows))
             of_metric = mine[self._evidence.series] >= 0
-            seen = Evidence(*(column[of_metric] for column in self._evidence))
+            seen = pick(self._evidence, of_metric)
             chosen = np.array(rows, np.int64)
             self._signals[metric] = _signal(
                 self.ticks,

@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from watchkeeper import checkpoint, core
-from watchkeeper.actions import Action
-from watchkeeper.actions._backoff import attempt
-from watchkeeper.contracts import Contract, check
+from watchkeeper.actions import Action, receipt
+from watchkeeper.contracts import Contract, Known, check
 from watchkeeper.core import Concluded, Observed
 from watchkeeper.engines import Engine
-from watchkeeper.errors import VerifyError
+from watchkeeper.errors import ActionRefused, VerifyError
 from watchkeeper.journal import Journal
 from watchkeeper.ledger import Ledger, step_link_body
-from watchkeeper.model import Batch, Checked, Checkpoint, Entry, Millis, Offset, Step
+from watchkeeper.model import Batch, Checked, Checkpoint, Entry, Millis, Offset, Order, Step
 from watchkeeper.state import BEGINNING, Rulebook, State
 
 READ_AHEAD = 256  # entries asked of the journal at once
@@ -110,10 +109,16 @@ class Proof:
 
 
 def ingest(
-    batches: Sequence[tuple[Batch, Millis]], contracts: Sequence[Contract], journal: Journal
+    batches: Sequence[tuple[Batch, Millis]],
+    contracts: Sequence[Contract],
+    journal: Journal,
+    known: Known | None = None,
 ) -> list[Checked]:
-    """Check batches with the time each arrived, and make them durable in one group."""
-    checked = [check(contracts, batch, arrived) for batch, arrived in batches]
+    """Check batches with the time each arrived, and make them durable in one group.
+
+    :param known: what this ingest has looked up before.
+    """
+    checked = [check(contracts, batch, arrived, known=known) for batch, arrived in batches]
     if checked:
         journal.append(checked)
     return checked
@@ -122,8 +127,15 @@ def ingest(
 class Decider:
     """Carries the journal into the ledger. One at a time owns a ledger."""
 
-    def __init__(self, journal: Journal, ledger: Ledger, reread: Reread, engine: Engine) -> None:
-        self._journal, self._ledger = journal, ledger
+    def __init__(
+        self,
+        journal: Journal,
+        ledger: Ledger,
+        reread: Reread,
+        engine: Engine,
+        watch: Callable[[Observed, State], None] = lambda _observed, _state: None,
+    ) -> None:
+        self._journal, self._ledger, self._watch = journal, ledger, watch
         self.fold = Fold(reread, engine)
         newest = ledger.checkpoint()
         restored = checkpoint.load(newest, reread) if newest is not None else None
@@ -149,7 +161,9 @@ class Decider:
                 elif self._ledger.step_body(step.tick) != step_link_body(step):
                     raise _differs(step)
             self._save_now_and_then()
-            self.fold.take(entry)
+            observed = self.fold.take(entry)
+            if observed is not None and self.fold.state is not None:
+                self._watch(observed, self.fold.state)
             count += 1
         return count
 
@@ -174,8 +188,23 @@ def act(
     """Carry out at most `limit` due orders and record what came of each; return how many."""
     due = ledger.outbox(now(), limit)
     for order, attempts in due:
-        ledger.settle(attempt(order, actions.get(order.action), attempts + 1, now))
+        result = _perform(order, actions)
+        ledger.settle(receipt(order, attempts + 1, now(), result))
     return len(due)
+
+
+def _perform(order: Order, actions: Mapping[str, Action]) -> str | Exception:
+    action = actions.get(order.action)
+    if action is None:
+        return ActionRefused(
+            f"no action {order.action!r} is configured", hint="add it under actions:"
+        )
+    try:
+        return action.perform(order)
+    except AssertionError:
+        raise
+    except Exception as error:  # one faulty plug must not stop the others; see `classify`
+        return error
 
 
 def replay(journal: Journal, reread: Reread, engine: Engine) -> Iterator[Moment]:

@@ -21,10 +21,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from watchkeeper import plugins
 from watchkeeper.core import Concluded, Observed
 from watchkeeper.errors import OutputError
-from watchkeeper.model import KEYS, REJECTS, STATES, Decision, canonical, decision_facts
+from watchkeeper.model import KEYS, REJECTS, STATES, Assessed, Decision, canonical, decision_facts
 from watchkeeper.panel import Panel
+from watchkeeper.reports import Facts, Findings, gather
 from watchkeeper.state import Series
 
 STAMP = pa.timestamp("ms", "UTC")
@@ -133,6 +135,20 @@ class Results:
         """Add one more file."""
         (self.folder / name).write_text(text, encoding="utf-8")
 
+    def report(self, facts: Facts, kinds: Sequence[str] = ("html", "json")) -> Findings:
+        """Boil the settled results down and write the reports of these kinds."""
+        findings = gather(
+            pq.read_table(self.folder / "health.parquet"),
+            reader(self.folder),
+            self.decisions,
+            self.quarantine(),
+            facts,
+        )
+        for kind in kinds:
+            plug = plugins.load("reports", kind)()
+            (self.folder / plug.file).write_bytes(plug.render(findings))
+        return findings
+
     def publish(self, run: Mapping[str, Any]) -> None:
         """Write run.json, make everything durable, and rename the folder into place."""
         self.write("run.json", json.dumps(run, indent=2, sort_keys=True) + "\n")
@@ -215,6 +231,27 @@ class _Names:
             pa.ListArray.from_arrays(pa.array(starts), signals, type=CONTRIBUTIONS),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=HEALTH_FILE)
+
+
+def health_rows(kept: Sequence[Assessed]) -> pa.Table:
+    """Return assessments of the ledger as rows of health.parquet."""
+    signals = [
+        [
+            (("metric", c.metric), ("attributes", c.attributes), ("share", c.share))
+            for c in one.contributions
+        ]
+        for one in kept
+    ]
+    columns = [
+        pa.array([one.time for one in kept], pa.int64()).cast(STAMP),
+        pa.array([one.entity for one in kept], pa.string()).cast(NAME),
+        pa.array([one.health for one in kept], pa.float64()),
+        pa.array([str(one.state) for one in kept], pa.string()).cast(NAME),
+        pa.array([one.coverage for one in kept], pa.float64()),
+        pa.array([one.score for one in kept], pa.float64()),
+        pa.array(signals, CONTRIBUTIONS),
+    ]
+    return pa.Table.from_arrays(columns, schema=HEALTH_FILE)
 
 
 def series_digest(keys: Sequence[pa.RecordBatch]) -> str:

@@ -1,1 +1,83 @@
-"""The command line: one file a command."""
+"""The command line: one file a command, imported when it is called.
+
+Results go to stdout, diagnostics and progress to stderr. Exit codes: 0 ok, 1 found failures,
+2 usage, 78 configuration, 130 interrupted, 143 terminated.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from watchkeeper import __version__
+from watchkeeper.errors import ConfigError, WatchkeeperError
+
+USAGE, CONFIGURATION, INTERRUPTED = 2, 78, 130
+
+COMMANDS = {
+    "run": "Collect, score, decide and act until stopped; serve the page, the API and /metrics.",
+    "score": "Run the whole pipeline over files and write a report.",
+    "simulate": "Make a seeded fleet with faults and the truth about them.",
+    "drill": "Hold a scored simulation against its truth: detection, lead time, false incidents.",
+    "replay": "Derive everything again from the journal, into a folder of results.",
+    "verify": "Prove that the ledger is whole and follows from the journal.",
+    "explain": "Say why an entity has this health, why this decision, why nothing happened.",
+    "report": "Print or write a report of a running or stopped house.",
+    "status": "Say how the house and its entities are, in one screen.",
+    "quarantine": "List rejected samples, or offer them again.",
+    "check": "Check configuration, contracts and policies.",
+    "schema": "Print the JSON schema of a file format.",
+    "doctor": "Look for trouble with this machine and this installation.",
+}
+
+EPILOGUE = """\
+Examples:
+
+  watchkeeper run                                  this host, on http://127.0.0.1:8470
+  watchkeeper score metrics/*.parquet --out out    a folder with report.html and everything behind
+  watchkeeper explain host:web-1 --results out     why, at the worst moment
+  watchkeeper verify                               prove every decision ever made
+"""
+
+
+def main() -> None:
+    """Run one command and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; return its exit code. Errors are printed, not raised."""
+    if arguments in (["--version"], ["version"]):
+        print(f"watchkeeper {__version__}")
+        return 0
+    from cyclopts import App, CycloptsError
+
+    app = App(
+        name="watchkeeper",
+        help="Fleet telemetry into health, guarded decisions and reports that replay.",
+        version=__version__,
+        help_epilogue=EPILOGUE,
+        help_format="plaintext",
+    )
+    for name, line in COMMANDS.items():
+        app.command(f"watchkeeper.cli.{name}:{name}", name=name, help=_help(name, line, arguments))
+    try:
+        result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return USAGE
+    except ConfigError as error:
+        print(f"watchkeeper: {error}", file=sys.stderr)
+        return CONFIGURATION
+    except WatchkeeperError as error:
+        print(f"watchkeeper: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _help(name: str, line: str, arguments: list[str]) -> str:
+    """The command's own docstring when its help is asked for, its line in every listing."""
+    if arguments[:1] != [name]:
+        return line
+    module = __import__(f"watchkeeper.cli.{name}", fromlist=[name])
+    return str(getattr(module, name).__doc__ or line)

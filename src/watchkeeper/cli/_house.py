@@ -1,0 +1,46 @@
+"""Open what a data folder holds, and read the configuration a command was given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from watchkeeper.config import Config
+    from watchkeeper.journal import Journal
+    from watchkeeper.ledger import Ledger
+
+DEFAULT_DATA = Path("watchkeeper-data")
+
+
+def configured(files: Sequence[Path], overlay: str = "") -> Config:
+    """Read configuration files (those of WATCHKEEPER_CONFIG without any), or take the defaults.
+
+    :param overlay: YAML laid over the files: what was said on the command line.
+    """
+    from watchkeeper import config
+
+    named = os.environ.get("WATCHKEEPER_CONFIG", "")
+    paths = list(files) or [Path(part) for part in named.split(os.pathsep) if part]
+    return config.load(paths, os.environ, overlay)
+
+
+@contextmanager
+def stores(data: Path, *, read_only: bool = True) -> Iterator[tuple[Journal, Ledger]]:
+    """Open journal and ledger of a data folder, and close them again."""
+    from watchkeeper import plugins
+
+    journal = plugins.load("journal", "sqlite")(path=data / "journal.db").open(read_only=read_only)
+    try:
+        ledger = plugins.load("ledger", "sqlite")(path=data / "ledger.db").open(read_only=read_only)
+    except BaseException:
+        journal.close()
+        raise
+    try:
+        yield journal, ledger
+    finally:
+        ledger.close()
+        journal.close()

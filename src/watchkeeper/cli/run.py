@@ -1,0 +1,130 @@
+"""The service."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from watchkeeper.cli._terminal import now, say
+
+if TYPE_CHECKING:
+    from watchkeeper.config import Config
+    from watchkeeper.live import Live
+    from watchkeeper.service import Service
+
+
+def run(
+    *,
+    config: Annotated[tuple[Path, ...], Parameter(name=["--config", "--config.file"])] = (),
+    listen: str | None = None,
+    data: Path | None = None,
+    once: bool = False,
+    dry_run: bool = False,
+) -> int:
+    """Collect, score, decide and act until stopped; serve the page, the API and /metrics.
+
+    Without a configuration it watches this host and listens on loopback only. SIGTERM or Ctrl-C
+    stops it in order: what was collected is journalled and decided first. Started again, it goes
+    on where it was.
+
+    Examples:
+
+      watchkeeper run
+      watchkeeper run --config /etc/watchkeeper --data /var/lib/watchkeeper
+      watchkeeper run --once --data /tmp/look        one round, then exit
+
+    Parameters
+    ----------
+    config
+        Configuration files or folders, merged in order.
+    listen
+        host:port of page, API and /metrics; 127.0.0.1:8470 unless configured.
+    data
+        Folder of journal and ledger.
+    once
+        Poll each source once, decide, and exit.
+    dry_run
+        Decide, but owe nothing, whatever the policies' modes are.
+    """
+    from watchkeeper.cli._house import configured
+
+    said = "version: 1\n"
+    said += f"listen: {listen!r}\n" if listen else ""
+    said += f"data: {str(data)!r}\n" if data else ""
+    settings = configured(config, said)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return _serve(settings, stop, once=once, dry_run=dry_run)
+
+
+def _serve(settings: Config, stop: threading.Event, *, once: bool, dry_run: bool) -> int:
+    from watchkeeper import config
+    from watchkeeper.cli._house import stores
+    from watchkeeper.live import Live
+    from watchkeeper.service import House, Service
+
+    rules = config.without_acts(settings.rules) if dry_run else settings.rules
+    with stores(settings.data, read_only=False) as (journal, ledger):
+        house = House(
+            rulebook=rules,
+            sources=settings.sources,
+            journal=journal,
+            ledger=ledger,
+            actions=settings.actions,
+            engine=settings.engine,
+            reread=config.read_rulebook,
+        )
+        service = Service(house, stop, now, once=once)
+        live = Live(service, "this fleet", now)
+        service.watch = live.recent.add
+        page = _page(live, settings, stop)
+        _tell(settings, service)
+        try:
+            return service.run()
+        finally:
+            page()
+
+
+def _page(live: Live, settings: Config, stop: threading.Event) -> Any:
+    """Serve page and API on a thread; return a function that ends it."""
+    import uvicorn
+
+    from watchkeeper.errors import ConfigError
+    from watchkeeper.http import app
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app(live), host=settings.listen.host, port=settings.listen.port,
+            log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2,
+        )
+    )  # fmt: skip
+    try:
+        sockets = [server.config.bind_socket()]
+    except SystemExit as error:
+        raise ConfigError(
+            f"cannot listen on {settings.listen}", hint="is another one running? try --listen"
+        ) from error
+    thread = threading.Thread(target=server.run, args=(sockets,), name="http", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        server.should_exit = True
+        thread.join(5)
+
+    return end
+
+
+def _tell(settings: Config, service: Service) -> None:
+    def when_ready() -> None:
+        if service.ready.wait(60):
+            say(f"page    http://{settings.listen}/")
+            say(f"data    {settings.data.absolute()}")
+            say(f"report  watchkeeper report --data {settings.data} --out report.html")
+            say("stop    Ctrl-C or SIGTERM; `watchkeeper verify` proves what was decided")
+
+    threading.Thread(target=when_ready, name="welcome", daemon=True).start()

@@ -1,0 +1,213 @@
+"""What a running house shows: its findings for the page, its status, its metrics.
+
+The page reads the ledger, as any report does. Only the newest samples come from memory, so that
+signals can be drawn with their band; after a restart they fill up again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from watchkeeper import __version__
+from watchkeeper.bulk import versions
+from watchkeeper.core import Observed
+from watchkeeper.model import KEYS, REJECTS, Assessed, Millis, Offset
+from watchkeeper.reports import Facts, Findings, gather
+from watchkeeper.results import HEALTH_FILE, SCORES_FILE, health_rows
+from watchkeeper.service import Service
+from watchkeeper.state import State
+
+WINDOW = Millis(3 * 3_600_000)  # of health shown on the page
+RECENT = 400_000  # samples kept in memory for plots
+REJECTS_SHOWN = 50  # journal entries with rejects
+LOOK_BACK = 1_000  # newest journal entries looked through for them
+
+
+class Recent:
+    """The newest scored samples, for plots."""
+
+    def __init__(self) -> None:
+        self._parts: deque[pa.RecordBatch] = deque()
+        self._rows = 0
+        self._lock = threading.Lock()
+
+    def add(self, observed: Observed, state: State) -> None:
+        """Keep what was just observed; let the oldest go."""
+        rows = observed.samples.row.tolist()
+        series = state.series
+        names = [
+            pa.array([series.entities[series.entity[row]] for row in rows], pa.string()),
+            pa.array([series.metrics[row] for row in rows], pa.string()),
+            pa.array([series.attributes[row] for row in rows], pa.string()),
+        ]
+        numbers = [pa.array(column.copy()) for column in observed.scores[:6]]
+        time = pa.array(observed.samples.time.copy()).cast(SCORES_FILE.field("time").type)
+        plain = pa.schema(
+            [*((name, pa.string()) for name in KEYS.names), *list(SCORES_FILE)[len(KEYS) :]]
+        )
+        batch = pa.RecordBatch.from_arrays([*names, time, *numbers], schema=plain)
+        with self._lock:
+            self._parts.append(batch)
+            self._rows += batch.num_rows
+            while self._rows > RECENT:
+                self._rows -= self._parts.popleft().num_rows
+
+    def read(self, chosen: Sequence[tuple[str, str, str]]) -> pa.Table:
+        """Return the samples kept of chosen (entity, metric, attributes)."""
+        with self._lock:
+            parts = list(self._parts)
+        if not parts:
+            return SCORES_FILE.empty_table()
+        table = pa.Table.from_batches(parts)
+        mask = np.zeros(table.num_rows, bool)
+        entity, metric, attributes = (table[name] for name in KEYS.names)
+        for one in chosen:
+            same = [
+                pa.compute.equal(column, name).to_numpy(zero_copy_only=False)
+                for column, name in zip((entity, metric, attributes), one, strict=True)
+            ]
+            mask |= same[0] & same[1] & same[2]
+        return table.filter(pa.array(mask))
+
+
+class Live:
+    """The view of one service that http shows."""
+
+    def __init__(self, service: Service, title: str, clock: Callable[[], Millis]) -> None:
+        self._service, self._title, self._clock = service, title, clock
+        self.recent = Recent()
+        self._cached: tuple[Millis, Findings] | None = None
+        self._lock = threading.Lock()
+
+    def findings(self) -> Findings:
+        """Return what is worth telling now; made once a tick."""
+        mark = self._service.house.ledger.watermark()
+        tick = mark.tick if mark is not None else Millis(0)
+        with self._lock:
+            if self._cached is None or self._cached[0] != tick:
+                self._cached = (tick, self._gathered(tick))
+            return self._cached[1]
+
+    def status(self) -> dict[str, Any]:
+        """Return where the house stands, JSON-able."""
+        service, ledger = self._service, self._service.house.ledger
+        mark = ledger.watermark()
+        traffic = service.traffic
+        return {
+            "version": __version__,
+            "ready": service.ready.is_set(),
+            "rulebook": service.house.rulebook.digest,
+            "journal": {"head": service.house.journal.head()},
+            "watermark": None if mark is None else {"offset": mark.offset, "tick": mark.tick},
+            "now": self._clock(),
+            "traffic": {
+                "offered": traffic.offered,
+                "accepted": traffic.accepted,
+                "rejected": traffic.rejected,
+                "batches": traffic.batches,
+                "attempts": traffic.attempts,
+            },
+            "counts": {name: getattr(ledger.counts(), name) for name in COUNTS},
+            "sources": {
+                source.name: traffic.failing.get(source.name, "ok")
+                for source in service.house.sources
+            },
+            "entities": len(ledger.health()),
+        }
+
+    def metrics(self) -> bytes:
+        """Return the Prometheus text exposition of the house's own metrics."""
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def ready(self) -> tuple[bool, str]:
+        """Return whether everything is recovered and writable, and why not."""
+        service = self._service
+        if service.failure is not None:
+            return False, str(service.failure)
+        if service.stop.is_set():
+            return False, "stopping"
+        return (True, "ready") if service.ready.is_set() else (False, "recovering")
+
+    def collect(self) -> Sequence[Metric]:
+        """Return metric families; prometheus_client calls this."""
+        status, house = self.status(), self._service.house
+        info = InfoMetricFamily("watchkeeper_build", "What is running.")
+        info.add_metric([], {"version": __version__, "rulebook": house.rulebook.digest[:12]})
+        traffic, counts = status["traffic"], status["counts"]
+        samples = CounterMetricFamily(
+            "watchkeeper_ingest_samples", "Samples since the start.", labels=["outcome"]
+        )
+        for outcome in ("offered", "accepted", "rejected"):
+            samples.add_metric([outcome], traffic[outcome])
+        scored = CounterMetricFamily(
+            "watchkeeper_scored_samples", "Samples concluded, ever.", labels=["outcome"]
+        )
+        for outcome in ("scored", "duplicate", "late"):
+            scored.add_metric([outcome], counts[outcome])
+        head, mark = status["journal"]["head"], status["watermark"]
+        lag = head - (mark["offset"] if mark else 0)
+        behind = (status["now"] - mark["tick"]) / 1000 if mark else 0.0
+        families: list[Metric] = [
+            info, samples, scored,
+            GaugeMetricFamily("watchkeeper_journal_entries", "Entries in the journal.", head),
+            GaugeMetricFamily("watchkeeper_ledger_lag_entries", "Entries not concluded.", lag),
+            GaugeMetricFamily("watchkeeper_ledger_lag_seconds", "Age of the last tick.", behind),
+        ]  # fmt: skip
+        health = GaugeMetricFamily(
+            "watchkeeper_health_score", "Health, 0 to 100.", labels=["entity_type", "entity"]
+        )
+        anomaly = GaugeMetricFamily(
+            "watchkeeper_anomaly_score", "Above 1 is anomalous.", labels=["entity_type", "entity"]
+        )
+        for one in house.ledger.health():
+            kind, _, name = one.entity.partition(":")
+            if one.health is not None:
+                health.add_metric([kind, name], one.health)
+            anomaly.add_metric([kind, name], one.score)
+        return [*families, health, anomaly]
+
+    def _gathered(self, tick: Millis) -> Findings:
+        house = self._service.house
+        since = Millis(max(0, tick - WINDOW))
+        kept: list[Assessed] = []
+        for one in house.ledger.health():
+            kept += house.ledger.history(one.entity, since, tick) or [one]
+        rejected = [
+            entry.rejected
+            for entry in house.journal.rejected(
+                Offset(max(0, house.journal.head() - LOOK_BACK)), REJECTS_SHOWN
+            )
+        ]
+        counts = house.ledger.counts()
+        facts = Facts(
+            title=self._title,
+            versions=versions(house.rulebook),
+            inputs=(),
+            counts=counts,
+            offered=counts.accepted + counts.rejected,
+            since=min((Millis(one.time) for one in kept), default=since),
+            until=tick,
+            digest=house.ledger.head(),
+            problems=tuple(sorted(self._service.traffic.failing.values())),
+        )
+        return gather(
+            health_rows(kept) if kept else HEALTH_FILE.empty_table(),
+            self.recent.read,
+            house.ledger.decisions(),
+            pa.Table.from_batches(rejected, REJECTS),
+            facts,
+        )
+
+
+COUNTS = ("accepted", "rejected", "scored", "duplicate", "late")
