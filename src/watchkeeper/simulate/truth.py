@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -179,11 +179,3 @@ def _noise(calm: Floats, signal: Signal, interval: float) -> Floats:
     own = (signal.absolute * scale) ** 2 + (signal.relative * calm) ** 2
     driven = (LOAD_NOISE * signal.gain * scale) ** 2
     return np.sqrt(own + driven + chance + signal.per_unit**-2)
-
-
-def by_entity(faults: Sequence[Truth]) -> dict[str, list[Truth]]:
-    """Return the faults of each entity, in order of onset."""
-    found: dict[str, list[Truth]] = {}
-    for fault in faults:
-        found.setdefault(fault.entity, []).append(fault)
-    return found
