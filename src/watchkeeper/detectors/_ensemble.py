@@ -1,0 +1,163 @@
+"""Several detectors as one: the strongest evidence leads, and one incident is one onset.
+
+Each detector's score is already in units of the alarm threshold and calibrated on its own series,
+so the combined score is simply the largest. `onset` is the score where an alarm would be new: a
+sample whose score stands out from every score of the last `SPAN` samples; 0 elsewhere. That needs
+no threshold, so it holds for whichever one a reader picks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from watchkeeper.detectors import Detector, Samples, _rates
+from watchkeeper.model import Floats, Times, Traits, digest
+
+NO_DEADLINE = (1 << 63) - 1
+BLOCKS, BLOCK = 8, 12  # an alarm is remembered for 7 to 8 blocks of 12 samples
+SPAN = BLOCKS * BLOCK
+MARGIN = 1.1  # by this factor a score must exceed those of the span to be news
+AT, FILLED = BLOCKS, BLOCKS + 1  # columns of the alarms behind the largest score of each block
+
+Alarms = npt.NDArray[np.float32]
+
+
+class Scores(NamedTuple):
+    """One element a sample; NaN while not known. All but `deadline` and `by` are float64."""
+
+    value: Floats  # what was scored: the rate for counters
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    score: Floats  # 1.0 is the alarm threshold
+    onset: Floats  # the same once an incident, 0 while it lasts
+    deadline: Times  # silence until then is normal, ms; NO_DEADLINE when nobody judges silence
+    by: npt.NDArray[np.uint8]  # index of the detector that led
+
+
+class Memory(NamedTuple):
+    """The state of every detector in order, of the counters, and of the alarms."""
+
+    parts: tuple[tuple[Any, ...], ...]
+    rates: _rates.State
+    alarms: Alarms
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _lead(k: int, expected: Any, lower: Any, upper: Any, score: Any, out: Any, by: Any) -> None:
+    """Let detector `k` lead where it scores highest, or where no band is known yet."""
+    for i in range(len(score)):
+        leads = score[i] > out[3, i]
+        if leads:
+            out[3, i], by[i] = score[i], k
+        if not np.isnan(expected[i]) and (leads or np.isnan(out[0, i])):
+            out[0, i], out[1, i], out[2, i] = expected[i], lower[i], upper[i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _onsets(alarms: Any, row: Any, score: Any, onset: Any) -> None:
+    for i in range(len(row)):
+        recent, s = alarms[row[i]], score[i]
+        at, largest = int(recent[AT]), recent[0]
+        for k in range(1, BLOCKS):
+            largest = max(largest, recent[k])
+        onset[i] = s if s > MARGIN * largest else 0.0
+        recent[at] = max(recent[at], s)
+        recent[FILLED] += 1.0
+        if recent[FILLED] >= BLOCK:
+            at = (at + 1) % BLOCKS
+            recent[AT], recent[FILLED], recent[at] = at, 0.0, 0.0
+
+
+def onsets(score: Floats) -> Floats:
+    """Return the onsets of one series the slow, obvious way: the twin of the kernel."""
+    news = np.zeros(len(score))
+    for i, s in enumerate(score.tolist()):
+        first = max(0, (i // BLOCK - BLOCKS + 1) * BLOCK)
+        largest = max((float(np.float32(x)) for x in score[first:i]), default=0.0)
+        news[i] = s if s > MARGIN * largest else 0.0
+    return news
+
+
+def _plain(column: Any) -> Any:
+    # a read-only or strided array would have every kernel compiled a second time
+    plain = column.flags.writeable and column.flags.c_contiguous
+    return column if plain else np.array(column)
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """The configured detectors, in order; of equal scores the earlier one leads."""
+
+    detectors: tuple[Detector[Any], ...]
+
+    def fresh(self, rows: int) -> Memory:
+        """Return the state of `rows` series never seen before."""
+        parts = tuple(detector.fresh(rows) for detector in self.detectors)
+        return Memory(parts, _rates.fresh(rows), np.zeros((rows, BLOCKS + 2), np.float32))
+
+    def grow(self, state: Memory, rows: int) -> Memory:
+        """Return a state of at least `rows` series; old rows keep their place and content."""
+        have = len(state.alarms)
+        if rows <= have:
+            return state
+        more = self.fresh(rows - have)
+
+        def longer(old: tuple[Any, ...], new: tuple[Any, ...]) -> Any:
+            columns = (np.concatenate(pair) for pair in zip(old, new, strict=True))
+            return type(old)(*columns)  # type: ignore[arg-type]
+
+        parts = tuple(longer(*pair) for pair in zip(state.parts, more.parts, strict=True))
+        alarms = np.concatenate([state.alarms, more.alarms])
+        return Memory(parts, longer(state.rates, more.rates), alarms)
+
+    def score(self, state: Memory, samples: Samples, traits: Traits) -> tuple[Memory, Scores]:
+        """Score samples with their raw values; the state changes in place and is returned.
+
+        Calls on samples of disjoint rows may run at once on one state.
+        """
+        count = len(samples.row)
+        samples = Samples(*map(_plain, samples))
+        traits = Traits(*map(_plain, traits))
+        value = _rates.per_second(
+            state.rates, samples.row, samples.time, samples.value, traits.counter
+        )
+        samples = samples._replace(value=value)
+        out = np.full((4, count), np.nan)
+        out[3] = 0.0
+        by = np.zeros(count, np.uint8)
+        deadline = np.full(count, NO_DEADLINE, np.int64)
+        for k, (detector, part) in enumerate(zip(self.detectors, state.parts, strict=True)):
+            _, scored = detector.score(part, samples, traits)
+            if scored.deadline is None:
+                _lead(k, *scored[:4], out, by)
+            else:
+                np.minimum(deadline, scored.deadline, out=deadline)
+        onset = np.empty(count)
+        _onsets(state.alarms, samples.row, out[3], onset)
+        return state, Scores(value, *out, onset, deadline, by)
+
+
+def name(detector: Detector[Any]) -> str:
+    """Return the kind of a detector: the name of the file it is in."""
+    return type(detector).__module__.rpartition(".")[2]
+
+
+def models(ensemble: Ensemble) -> list[dict[str, Any]]:
+    """Return what made the scores, for the ledger: each detector's versions and parameters."""
+    return [
+        {
+            "name": name(detector),
+            "version": detector.version,
+            "state_version": detector.state_version,
+            "parameters": dataclasses.asdict(detector),  # type: ignore[call-overload]
+            "digest": digest(dataclasses.asdict(detector)),  # type: ignore[call-overload]
+        }
+        for detector in ensemble.detectors
+    ]

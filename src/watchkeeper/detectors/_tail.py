@@ -1,0 +1,140 @@
+"""How rare a deviation is for its own series: the calibration that statistical detectors share.
+
+A deviation `z` (0 = as expected, in spreads) is compared with the deviations this series showed
+before. The quantile that one sample in fifty exceeds is tracked by stochastic approximation
+(Robbins & Monro 1951). Above it the tail is taken as Pareto, its exponent estimated by the mean
+logarithmic excess (Hill 1975), so that a heavy-tailed series does not alarm every day.
+The surprise, -log10 of the tail probability, is divided by `BASE + GROWTH * log10(n)` for the n
+samples seen: the longer a series lives, the rarer an alarm's evidence must be. So a series has a
+budget of alarms that hardly grows with its age, instead of a rate (docs/detection.md).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from watchkeeper.arithmetic import LN2, exp, log
+from watchkeeper.model import Floats
+
+LN10 = 2.302585092994046
+SHARE = 0.02  # of the samples lie above the tracked quantile
+SURPRISE_AT_QUANTILE = 1.6989700043360187  # -log10(SHARE)
+BASE, GROWTH = 1.1, 0.7  # decades of surprise that score 1, and how they grow per decade of samples
+DOUBT = 0.0
+
+QUANTILE, EXCESS, SEEN, ABOVE, LIMIT = range(5)  # the columns of one row; LIMIT is z at score 1
+COLUMNS = 5
+FIRST_QUANTILE = 2.5  # the normal law's 2.3 and a little, until the series has shown its own
+FIRST_EXCESS = 0.5  # heavier than most telemetry: the first hours must not alarm on little
+FIRST_LIMIT = 50.0
+LEAST_QUANTILE = 1.0  # a series that hardly moves would otherwise find every move a wonder
+LEAST_EXCESS = 0.2  # about the normal law's tail; thinner ones would make small steps look gross
+MOST = 300.0  # deviations above are all alike
+WARMUP = 16  # samples before any score
+REMEMBERED = 1 << 20  # samples; counts stop here, which also keeps them exact in 32 bits
+LARGEST = 1e30  # values are clamped here, so that spreads fit 32 bits
+STILL = 1e-9  # smaller moves, relative to the level, are rounding
+TINIEST = 1e-300  # keeps a spread of exactly zero divisible
+
+Tails = npt.NDArray[np.float32]
+
+
+def fresh(rows: int) -> Tails:
+    """Return the tails of `rows` series never seen before, one row each."""
+    first = np.zeros(COLUMNS, np.float32)
+    first[QUANTILE], first[EXCESS], first[LIMIT] = FIRST_QUANTILE, FIRST_EXCESS, FIRST_LIMIT
+    return np.tile(first, (rows, 1))
+
+
+def columns(count: int) -> Floats:
+    """Return room for expected, lower, upper and score of `count` samples: unknown and 0."""
+    out = np.full((4, count), np.nan)
+    out[3] = 0.0
+    return out
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def decades(count: float) -> float:
+    """Return log10 of `count` >= 1 to within 0.03: exact at powers of two, linear between."""
+    mantissa, exponent = math.frexp(count)
+    return (exponent - 2.0 + 2.0 * mantissa) * (LN2 / LN10)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def clamp(x: float, reach: float) -> float:
+    """Return `x` moved into -reach..reach."""
+    return min(max(x, -reach), reach)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def damped(score: float, move: float, worse: int, damp: float) -> float:
+    """Return the score, reduced when the series moved in the direction that is not worse."""
+    return score * damp if move * worse < 0.0 else score
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def rate(tails: Any, row: int, z: float) -> float:
+    """Return the score of deviation `z` >= 0 in series `row`, then learn from it.
+
+    :param tails: the array of `fresh`. The score is 0 during the first `WARMUP` samples.
+    """
+    z = min(z, MOST)
+    quantile, excess, seen = tails[row, QUANTILE], tails[row, EXCESS], tails[row, SEEN]
+    needed = BASE + GROWTH * decades(max(seen, WARMUP)) + DOUBT / max(seen, WARMUP)
+    step = max(0.02, 1.0 / (seen + 10.0))
+    if z > quantile:
+        beyond = log(z / quantile)
+        surprise = SURPRISE_AT_QUANTILE + beyond / (excess * LN10)
+        above = tails[row, ABOVE]
+        # one gross anomaly must not blunt the tail for the next one, hence the clip
+        taught = min(beyond, 4.0 * excess) - excess
+        tails[row, EXCESS] = max(excess + taught * max(0.01, 1.0 / (above + 6.0)), LEAST_EXCESS)
+        tails[row, ABOVE] = min(above + 1.0, REMEMBERED)
+        tails[row, QUANTILE] = quantile * (1.0 + step * (1.0 - SHARE))
+    else:
+        surprise = SURPRISE_AT_QUANTILE * z / quantile
+        tails[row, QUANTILE] = max(quantile * (1.0 - step * SHARE), LEAST_QUANTILE)
+    tails[row, SEEN] = min(seen + 1.0, REMEMBERED)
+    if z > quantile or int(seen) % 64 == WARMUP:  # exp is dear, and the limit moves slowly
+        span = max(needed - SURPRISE_AT_QUANTILE, 0.0) * tails[row, EXCESS] * LN10
+        tails[row, LIMIT] = min(tails[row, QUANTILE] * exp(span), MOST)
+    return surprise / needed if seen >= WARMUP else 0.0
+
+
+class Slow:
+    """The obvious twin of `rate` for one series, kept apart from it so that tests can compare."""
+
+    def __init__(self) -> None:
+        self.quantile = FIRST_QUANTILE
+        self.excess = FIRST_EXCESS
+        self.seen = 0
+        self.above = 0
+
+    def rate(self, z: float) -> float:
+        """Return the score of one deviation, then learn from it."""
+        z = min(z, MOST)
+        is_tail = z > self.quantile
+        ratio = z / self.quantile
+        beyond = math.log(ratio) if is_tail else 0.0
+        below = -math.log10(SHARE) * min(ratio, 1.0)
+        surprise = below + beyond / self.excess / math.log(10)
+        count = max(self.seen, WARMUP)
+        power = 2 ** int(math.log2(count))
+        log10 = (math.log2(power) + (count - power) / power) * math.log10(2)
+        score = surprise / (BASE + GROWTH * log10) if self.seen >= WARMUP else 0.0
+        step = max(0.02, 1 / (self.seen + 10))
+        if is_tail:
+            weight = max(0.01, 1 / (self.above + 6))
+            mean = (1 - weight) * self.excess + weight * min(beyond, 4 * self.excess)
+            self.excess = max(mean, LEAST_EXCESS)
+            self.above += 1
+        grown = self.quantile * (1 + step * ((1 - SHARE) if is_tail else -SHARE))
+        self.quantile = float(np.float32(grown if is_tail else max(grown, LEAST_QUANTILE)))
+        self.excess = float(np.float32(self.excess))
+        self.seen += 1
+        return score
