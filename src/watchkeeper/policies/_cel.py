@@ -51,7 +51,10 @@ class Condition:
 
         :param values: each variable it reads; `signal` maps the metrics the entity has.
         """
-        value = self.program.eval(data=values)
+        try:
+            value = self.program.eval(data=values)
+        except RuntimeError as error:  # a spent loop budget is raised, other errors are returned
+            return False, str(error)
         plain = value.value()
         if value.type() == cel.Type.BOOL and isinstance(plain, bool):
             return plain, ""
@@ -99,7 +102,9 @@ def _explained(text: str, error: str) -> str:
     """Turn the library's message into one line: where, what, and what to write."""
     match = _PLACE.search(error)
     if match is None or int(match[1]) < 1:
-        return f"too deeply nested, or not CEL: {error.split('[')[0].strip()}"
+        if "recursion" in error:
+            return "too deeply nested: write it with fewer parentheses, operators or policies"
+        return error.splitlines()[0]
     line, column, message = int(match[1]), int(match[2]), match[3]
     where = f"column {column}" if "\n" not in text else f"line {line}, column {column}"
     hint = _hint(text, line, column, message)

@@ -46,6 +46,7 @@ def _millis(value: object) -> int:
     return total
 
 
+@functools.lru_cache(maxsize=4096)
 def duration_text(millis: int) -> str:
     """Return milliseconds the way they are written in a policy: `1h30m`; `0s` for none."""
     parts = []

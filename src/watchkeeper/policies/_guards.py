@@ -95,6 +95,8 @@ def allowed_at_once(policy: Policy, fleet: int) -> int:
 
 def ask(policy: Policy, facts: Facts) -> tuple[Outcome, tuple[Verdict, ...]]:
     """Ask every guard; return ORDERED, or what the first that blocks says, and all answers."""
-    verdicts = tuple(guard(policy, facts) for guard in GUARDS)
-    blocked = [verdict.blocks for verdict in verdicts if verdict.blocks is not None]
-    return (blocked[0] if blocked else Outcome.ORDERED), verdicts
+    verdicts = tuple([guard(policy, facts) for guard in GUARDS])
+    for verdict in verdicts:
+        if verdict.blocks is not None:
+            return verdict.blocks, verdicts
+    return Outcome.ORDERED, verdicts

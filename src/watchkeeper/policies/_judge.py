@@ -144,7 +144,7 @@ def _conclude(
         at = int(view.ticks[t])
         decision = wording.decision(
             view.entities[e], PHASES[phase], at, health if health == health else None,
-            str(REASONS[reason]), outcome, f'{{"clauses":[{clause}],"guards":[{guards}]', since,
+            REASONS[reason].value, outcome, clause, guards, since,
         )  # fmt: skip
         orders = []
         if outcome is Outcome.ORDERED:
@@ -212,20 +212,18 @@ class _Wording:
 
     def __init__(self, policy: Policy) -> None:
         self.policy, self.version = policy, digest(policy)
-        self.tail = f',"for_ms":{policy.hold},"keep_firing_for_ms":{policy.keep_firing_for}'
-        self.constant = {
-            "description": _trace.text(policy.description),
-            "policy": _trace.text(policy.name),
-            "runbook": _trace.text(policy.runbook),
-            "severity": _trace.text(policy.severity),
-            "version": _trace.text(self.version),
-        }
+        self.hold, self.keep = policy.hold, policy.keep_firing_for
+        self.described = f'"description":{_trace.text(policy.description)}'
+        self.ruled = f'"runbook":{_trace.text(policy.runbook)}'
+        self.named = f'"policy":{_trace.text(policy.name)}'
+        self.severe = f'"severity":"{policy.severity}"'
+        self.actions = [(action, _trace.text(action)) for action in policy.action]
 
     def decision(
         self, entity: str, phase: Phase, at: int, health: float | None,
-        reason: str, outcome: Outcome, trace: str, since: int,
+        reason: str, outcome: Outcome, clauses: str, guards: str, since: int,
     ) -> Decision:  # fmt: skip
-        """Return a decision; `trace` is its canonical JSON up to the guards, still open."""
+        """Return a decision; `clauses` and `guards` are the items of their JSON lists."""
         identity = f"{self.version}|{phase.value}|{at}|{entity}"
         return Decision(
             key=hashlib.sha256(identity.encode()).hexdigest(),
@@ -238,30 +236,28 @@ class _Wording:
             health=health,
             reason=reason,
             outcome=outcome,
-            trace=f'{trace}{self.tail},"since":"{_trace.rfc3339(since)}"}}',
+            trace=f'{{"clauses":[{clauses}],"for_ms":{self.hold},"guards":[{guards}],'
+            f'"keep_firing_for_ms":{self.keep},"since":"{_trace.rfc3339(since)}"}}',
         )
 
     def orders(
         self, decision: Decision, moment: _Moment, contributions: Sequence[Contribution]
     ) -> list[Order]:
-        """Return one order for each action of the policy."""
-        values = {
-            **self.constant,
-            "at": f'"{_trace.rfc3339(decision.at)}"',
-            "contributions": f"[{_trace.contributions(contributions)}]",
-            "coverage": _trace.number(moment.coverage),
-            "decision": f'"{decision.key}"',
-            "entity": _trace.text(decision.entity),
-            "health": _trace.number(decision.health),
-            "phase": f'"{decision.phase.value}"',
-            "reason": f'"{decision.reason}"',
-            "score": _trace.number(moment.score),
-            "starts_at": f'"{_trace.rfc3339(moment.fired)}"',
-            "state": f'"{STATES[moment.state].value}"',
-        }
+        """Return one order for each action; the payload is canonical JSON, its keys in order."""
+        head = (
+            f'"at":"{_trace.rfc3339(decision.at)}",'
+            f'"contributions":[{_trace.contributions(contributions)}],'
+            f'"coverage":{_trace.number(moment.coverage)},"decision":"{decision.key}",'
+            f'{self.described},"entity":{_trace.text(decision.entity)},'
+            f'"health":{_trace.number(decision.health)},"phase":"{decision.phase.value}",'
+            f'{self.named},"reason":"{decision.reason}",{self.ruled},'
+            f'"score":{_trace.number(moment.score)},{self.severe},'
+            f'"starts_at":"{_trace.rfc3339(moment.fired)}",'
+            f'"state":"{STATES[moment.state].value}","version":"{self.version}"}}'
+        )
         found = []
-        for action in self.policy.action:
+        for action, spelled in self.actions:
             key = hashlib.sha256(f"{decision.key}|{action}".encode()).hexdigest()
-            payload = _trace.fields({**values, "action": _trace.text(action)})
+            payload = f'{{"action":{spelled},{head}'
             found.append(Order(key, action, decision.key, decision.entity, decision.at, payload))
         return found

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from json.encoder import encode_basestring
-from typing import Any
 
 import numpy as np
 
@@ -100,8 +99,3 @@ def contributions(parts: Sequence[Contribution]) -> str:
             for part in parts[:TOP]
         ]
     )
-
-
-def fields(values: dict[str, Any]) -> str:
-    """Return the JSON object whose values are JSON already, keys sorted."""
-    return "{" + ",".join([f'"{key}":{values[key]}' for key in sorted(values)]) + "}"
