@@ -1,6 +1,7 @@
 """The simulator's formulas in plain Python, one number at a time; slow and obvious."""
 
 import hashlib
+import itertools
 import math
 from statistics import NormalDist
 
@@ -46,7 +47,7 @@ def weekday(seconds):
     """Linear between 1 and 0.55 over the six hours around Friday's and Sunday's midnight."""
     day = (seconds / 86400 + 3) % 7  # Monday 0
     points = [(0, 0.775), (0.125, 1), (4.875, 1), (5.125, 0.55), (6.875, 0.55), (7, 0.775)]
-    for (a, low), (b, high) in zip(points, points[1:], strict=False):
+    for (a, low), (b, high) in itertools.pairwise(points):
         if a <= day <= b:
             return low + (high - low) * (day - a) / (b - a)
     raise AssertionError(day)

@@ -22,9 +22,8 @@ WHOLE = Fleet(SMALL, 3).block(Block(0, SMALL.ticks))
 
 def rows(columns):
     """The samples as comparable rows; NaN equals NaN."""
-    return list(
-        zip(columns.series.tolist(), columns.time.tolist(), columns.value.view("i8").tolist())
-    )
+    bits = columns.value.view("i8").tolist()
+    return list(zip(columns.series.tolist(), columns.time.tolist(), bits, strict=True))
 
 
 def test_a_fleet_reports_thirty_series_a_host_in_canonical_keys():

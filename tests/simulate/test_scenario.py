@@ -18,6 +18,12 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 3
 
 
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_a_scenario_survives_being_written_down(path):
+    scenario = read(path)
+    assert parse(scenario.model_dump(mode="json", exclude_unset=True), "again") == scenario
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_take_hosts_duration_and_interval(name):
     scenario = preset(name, hosts=7, duration="6h", interval="30s")
@@ -42,6 +48,7 @@ def test_an_unknown_preset_names_the_known_ones():
         ([], "valid dictionary"),
         ({"hosts": 3}, "hosts: Extra inputs"),
         ({"duration": "soon"}, "'soon' is not a duration"),
+        ({"interval": 60}, "60 is not a duration"),
         ({"duration": "30s"}, "shorter than one interval"),
         ({"start": "2026-01-01"}, "start: "),
         ({"metrics": ["system.cpu"]}, r"unknown metrics \['system.cpu'\]"),
@@ -79,7 +86,7 @@ def test_a_mistake_in_a_scenario_is_named_with_its_place(document, said):
 
 def test_all_mistakes_are_reported_at_once():
     with pytest.raises(ConfigError, match=r"my.yaml: interval: .*; seed: Extra"):
-        parse({"interval": -1, "seed": 3}, "my.yaml")
+        parse({"interval": "0s", "seed": 3}, "my.yaml")
 
 
 def test_a_file_that_is_missing_or_no_yaml_is_a_configuration_error(tmp_path):

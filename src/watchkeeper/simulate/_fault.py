@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
 from watchkeeper.simulate._effects import Effect
 
@@ -13,18 +20,26 @@ _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w":
 _SPAN = re.compile(r"(\d+)(ms|s|m|h|d|w)")
 
 
-def milliseconds(text: Any) -> Any:
-    """Return a duration such as `90s`, `1h30m` or `1d` in milliseconds; other types unchanged."""
-    if not isinstance(text, str):
-        return text
-    parts = _SPAN.findall(text)
+def milliseconds(text: Any) -> int:
+    """Return a duration such as `90s`, `1h30m` or `1d` in milliseconds.
+
+    :raises ValueError: it is none; a bare number is none either, because its unit is a guess.
+    """
+    parts = _SPAN.findall(text) if isinstance(text, str) else []
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{text!r} is not a duration; write 30s, 5m, 1h30m or 1d")
     return sum(int(number) * _UNITS[unit] for number, unit in parts)
 
 
-Span = Annotated[int, BeforeValidator(milliseconds), Field(ge=0)]  # milliseconds
-Length = Annotated[int, BeforeValidator(milliseconds), Field(gt=0)]
+def duration(count: int) -> str:
+    """Return milliseconds as the text of a duration, in the largest unit that is exact."""
+    unit = max((unit for unit in _UNITS if count % _UNITS[unit] == 0), key=_UNITS.__getitem__)
+    return f"{count // _UNITS[unit]}{unit}"
+
+
+_AS_TEXT = PlainSerializer(duration, return_type=str, when_used="json")
+Span = Annotated[int, BeforeValidator(milliseconds), Field(ge=0), _AS_TEXT]  # milliseconds
+Length = Annotated[int, BeforeValidator(milliseconds), Field(gt=0), _AS_TEXT]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

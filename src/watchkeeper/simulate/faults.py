@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from watchkeeper.simulate._effects import Effect, Op, Shape, stairs
+from watchkeeper.simulate._effects import DAY, Effect, Op, Shape
 from watchkeeper.simulate._fault import Fault, Length, Reading, Share
 from watchkeeper.simulate._host import HOST, LOAD
 from watchkeeper.simulate.benign import DeployWave, HotDay, ModuleSwap, TrafficPeak
@@ -64,11 +64,9 @@ class DiskFill(Fault):
     def fails_after(self) -> float | None:
         """Return when the first byte no longer fits."""
         p, q = self.full_after / 1000.0, self.logrotate
-        for day in range(math.ceil(p / 86_400.0) + 1):
-            full = (p + q * day * 86_400.0) / (1.0 + q)
-            if full < (day + 1) * 86_400.0 and stairs(day * 86_400.0, p, q) <= 1.0:
-                return full if full <= self.seconds else None
-        return None
+        rotations = max(0, math.floor((p - q * DAY) / DAY))
+        full = (p + q * rotations * DAY) / (1.0 + q)
+        return full if full <= self.seconds else None
 
 
 class FanFail(Fault):

@@ -22,7 +22,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from watchkeeper.errors import ConfigError
-from watchkeeper.simulate._fault import Fault, Length, milliseconds
+from watchkeeper.simulate._fault import Fault, Length
+from watchkeeper.simulate._fault import duration as span
 from watchkeeper.simulate._host import HOST
 from watchkeeper.simulate.faults import AnyFault
 
@@ -145,27 +146,29 @@ PRESETS = ("fleet", "small", "quiet")
 def preset(
     name: str,
     hosts: int | None = None,
-    duration: str | int | None = None,
-    interval: str | int | None = None,
+    duration: str | None = None,
+    interval: str = "60s",
 ) -> Scenario:
     """Return a ready scenario: `fleet` (200 hosts for a day), `small` (24), `quiet` (no fault).
 
-    :param duration: text such as `7d`, or milliseconds; `interval` likewise.
     :raises ConfigError: there is no such preset, or the parameters do not fit it.
     """
     if name not in PRESETS:
         raise ConfigError(f"no preset {name!r}", hint=f"known presets: {', '.join(PRESETS)}")
-    count = hosts or {"fleet": 200, "small": 24, "quiet": 50}[name]
-    length = milliseconds(duration or ("7d" if name == "quiet" else "1d"))
+    where = f"preset {name}"
     document: dict[str, Any] = {
         "name": name,
-        "entities": {"count": count, "rack": 4 if name == "small" else 20},
-        "duration": length,
-        "interval": interval or "60s",
+        "entities": {
+            "count": hosts or {"fleet": 200, "small": 24, "quiet": 50}[name],
+            "rack": 4 if name == "small" else 20,
+        },
+        "duration": duration or ("7d" if name == "quiet" else "1d"),
+        "interval": interval,
     }
-    if name != "quiet":
-        document["faults"] = _catalogue(length, twins=name == "fleet")
-    return parse(document, f"preset {name}")
+    calm = parse(document, where)
+    if name == "quiet":
+        return calm
+    return parse(document | {"faults": _catalogue(calm.duration, name == "fleet")}, where)
 
 
 def _catalogue(length: int, twins: bool) -> list[dict[str, Any]]:
@@ -178,18 +181,18 @@ def _catalogue(length: int, twins: bool) -> list[dict[str, Any]]:
         onset = first + (last - first) * place // len(kinds)
         fault = {
             "kind": get_args(kind.model_fields["kind"].annotation)[0],
-            "onset": onset - onset % 60_000,
-            "duration": min(3 * HOUR, max(length - onset, 1)),
+            "onset": span(onset - onset % 60_000),
+            "duration": span(min(3 * HOUR, max(length - onset, 1))),
         }
         catalogue.append(fault | _PACE.get(fault["kind"], {}))
     return catalogue
 
 
-# The slow faults start early and reach their end within the day.
+# The slow faults reach their end within the day.
 _PACE: dict[str, dict[str, Any]] = {
-    "memory_leak": {"oom_after": 5 * HOUR, "duration": 8 * HOUR},
-    "disk_fill": {"full_after": 7 * HOUR, "duration": 9 * HOUR},
-    "clock_drift": {"duration": 6 * HOUR},
-    "deploy_wave": {"duration": 300_000},
-    "module_swap": {"duration": 24 * HOUR},
+    "memory_leak": {"oom_after": "5h", "duration": "8h"},
+    "disk_fill": {"full_after": "7h", "duration": "9h"},
+    "clock_drift": {"duration": "6h"},
+    "deploy_wave": {"duration": "5m"},
+    "module_swap": {"duration": "1d"},
 }

@@ -56,6 +56,7 @@ class Truth:
 class Known:
     """Everything known about one simulated fleet.
 
+    :param scenario: as it was written.
     :param start: the first tick. :param end: one interval after the last.
     """
 
@@ -82,7 +83,7 @@ def truth(fleet: Fleet) -> Known:
     origin, interval = fleet.scenario.origin, fleet.scenario.interval
     return Known(
         seed=fleet.seed,
-        scenario=fleet.scenario.model_dump(mode="json"),
+        scenario=fleet.scenario.model_dump(mode="json", exclude_unset=True),
         entities=len(fleet.names),
         start=origin,
         end=origin + fleet.ticks * interval,
