@@ -180,7 +180,7 @@ def close(
     restarted = any(control.kind == "started" for control in entry.controls)
     if restarted:  # the open tick is closed, what follows was not watched
         until = Millis(min(until, state.tick + rulebook.tick + 1))
-    state, steps, concluded = _close_ticks(rulebook, state, until)
+    state, steps, concluded = close_ticks(rulebook, state, until)
     if restarted:
         state = resume(rulebook, state, entry.arrived)
     return state, steps, concluded
@@ -226,7 +226,7 @@ def adopt(old: Rulebook, new: Rulebook, state: State) -> State:
     return state
 
 
-def _close_ticks(
+def close_ticks(
     rulebook: Rulebook, state: State, until: Millis
 ) -> tuple[State, list[Step], Concluded | None]:
     """Evaluate every tick before `until` that is still open."""
@@ -238,7 +238,7 @@ def _close_ticks(
     if count <= 0:
         return state, [], None
     if count > GAP_TICKS:
-        state, steps, concluded = _close_ticks(rulebook, state, Millis(state.tick + size + 1))
+        state, steps, concluded = close_ticks(rulebook, state, Millis(state.tick + size + 1))
         return resume(rulebook, state, until), steps, concluded
     ticks = state.tick + size * np.arange(1, count + 1, dtype=np.int64)
     pending, state.pending = state.pending, Pending()

@@ -56,6 +56,14 @@ class Fold:
         self.state, steps, concluded = core.close(self.rulebook, self.state, entry)
         return steps, concluded
 
+    def finish(self) -> Concluded | None:
+        """Evaluate the tick that is still open, as if one more entry had come after it."""
+        if self.rulebook is None or self.state is None:
+            return None
+        until = Millis(self.state.tick + self.rulebook.tick + 1)
+        self.state, _, concluded = core.close_ticks(self.rulebook, self.state, until)
+        return concluded
+
     def take(self, entry: Entry) -> Observed | None:
         """Adopt a rulebook, if the entry brings one, and score its samples.
 

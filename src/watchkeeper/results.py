@@ -14,17 +14,28 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from watchkeeper import plugins
 from watchkeeper.core import Concluded, Observed
 from watchkeeper.errors import OutputError
-from watchkeeper.model import KEYS, REJECTS, STATES, Assessed, Decision, canonical, decision_facts
+from watchkeeper.model import (
+    KEYS,
+    REJECTS,
+    STATES,
+    Assessed,
+    Decision,
+    Millis,
+    canonical,
+    decision_facts,
+)
 from watchkeeper.panel import Panel
 from watchkeeper.reports import Facts, Findings, gather
 from watchkeeper.state import Series
@@ -135,12 +146,22 @@ class Results:
         """Add one more file."""
         (self.folder / name).write_text(text, encoding="utf-8")
 
-    def report(self, facts: Facts, kinds: Sequence[str] = ("html", "json")) -> Findings:
-        """Boil the settled results down and write the reports of these kinds."""
+    def report(
+        self,
+        facts: Facts,
+        kinds: Sequence[str] = ("html", "json"),
+        window: tuple[Millis | None, Millis | None] = (None, None),
+    ) -> Findings:
+        """Boil the settled results down, or a window of them; write the reports of these kinds."""
+        since, until = window
+        facts = replace(facts, since=since or facts.since, until=until or facts.until)
+        inside = (pc.field("time") >= pa.scalar(facts.since, pa.int64()).cast(STAMP)) & (
+            pc.field("time") <= pa.scalar(facts.until, pa.int64()).cast(STAMP)
+        )
         findings = gather(
-            pq.read_table(self.folder / "health.parquet"),
+            pq.read_table(self.folder / "health.parquet", filters=inside),
             reader(self.folder),
-            self.decisions,
+            [one for one in self.decisions if facts.since <= one.at <= facts.until],
             self.quarantine(),
             facts,
         )
@@ -280,6 +301,22 @@ def _codes(names: list[str]) -> tuple[pa.Array, np.ndarray[Any, np.dtype[np.int3
 
 def _plain(name: str) -> pa.DataType:
     return pa.int64() if name == "time" else pa.float64()
+
+
+def put(path: Path, body: bytes) -> None:
+    """Write one file whole or not at all, durably.
+
+    :raises OutputError: it cannot be written there.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(body)
+        _sync(beside)
+        beside.replace(path)
+        _sync(path.absolute().parent)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OutputError(f"{path}: {error.strerror}", hint="choose another place") from error
 
 
 def _sync(path: Path) -> None:

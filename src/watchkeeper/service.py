@@ -70,8 +70,15 @@ class Traffic:
 class Service:
     """One house in motion. `run` blocks until `stop` is set or something fails for good."""
 
-    def __init__(self, house: House, stop: threading.Event, clock: Callable[[], Millis]) -> None:
-        self.house, self.stop, self.clock = house, stop, clock
+    def __init__(
+        self,
+        house: House,
+        stop: threading.Event,
+        clock: Callable[[], Millis],
+        *,
+        once: bool = False,
+    ) -> None:
+        self.house, self.stop, self.clock, self._once = house, stop, clock, once
         self.traffic = Traffic()
         self.ready = threading.Event()
         self.failure: WatchkeeperError | None = None
@@ -100,6 +107,10 @@ class Service:
             self._thread("decide", self._decide, decider),
             self._thread("act", self._act),
         ]
+        if self._once:
+            for thread in collectors:
+                thread.join()
+            self.stop.set()
         self.stop.wait()
         log.info("stopping", reason="failure" if self.failure else "asked to")
         for thread in collectors:
@@ -138,6 +149,8 @@ class Service:
             self.traffic.failing.pop(source.name, None)
             if batch is not None:
                 self._offer(batch)
+            if self._once and (batch is None or source.sampled):
+                break
             if batch is None or source.sampled:
                 self.stop.wait(source.interval)
         if reader is not None:

@@ -8,9 +8,7 @@ from typing import Any
 from watchkeeper.cli._terminal import Output, emit, progress
 
 
-def replay(
-    *, out: Path, data: Path = Path("watchkeeper-data"), output: Output = "text"
-) -> int:
+def replay(*, out: Path, data: Path = Path("watchkeeper-data"), output: Output = "text") -> int:
     """Derive everything again from the journal, into a folder of results.
 
     Writes the same files as `score` (scores, health, decisions, quarantine, reports, run.json);

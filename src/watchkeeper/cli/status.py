@@ -1,0 +1,117 @@
+"""How things are, in one screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from watchkeeper.cli._terminal import Output, emit, stamp
+
+if TYPE_CHECKING:
+    from watchkeeper.model import Assessed
+
+SHOWN = 20  # entities, worst first
+
+
+def status(
+    *, data: Path = Path("watchkeeper-data"), output: Output = "text", nagios: bool = False
+) -> int:
+    """Say how the house and its entities are, in one screen. Works beside a running service.
+
+    Examples:
+
+      watchkeeper status
+      watchkeeper status --output json
+      watchkeeper status --nagios        exit code 0, 1, 2 or 3 for the worst entity
+
+    Parameters
+    ----------
+    data
+        Folder of journal and ledger.
+    output
+        text or json.
+    nagios
+        One line, and the exit code that monitoring plugins use.
+    """
+    from watchkeeper.cli._house import stores
+
+    with stores(data) as (journal, ledger):
+        entities = sorted(ledger.health(), key=_worst_first)
+        mark = ledger.watermark()
+        counts = ledger.counts()
+        waiting = [order for order, receipt in ledger.orders(1000) if _open(receipt)]
+        head = journal.head()
+    facts: dict[str, Any] = {
+        "tick": None if mark is None else stamp(mark.tick),
+        "entries": head,
+        "behind": head - (mark.offset if mark else 0),
+        "counts": {"accepted": counts.accepted, "rejected": counts.rejected,
+                   "scored": counts.scored, "duplicate": counts.duplicate, "late": counts.late},
+        "open_orders": len(waiting),
+        "entities": [_row(one) for one in entities],
+    }  # fmt: skip
+    if nagios:
+        return _nagios(entities)
+    emit(output, facts, _screen(facts, entities))
+    return 0
+
+
+def _worst_first(one: Assessed) -> tuple[float, str]:
+    return (-1.0 if one.health is None else one.health, one.entity)
+
+
+def _open(receipt: Any) -> bool:
+    return receipt is None or receipt.outcome == "retry"
+
+
+def _row(one: Assessed) -> dict[str, Any]:
+    return {
+        "entity": one.entity,
+        "health": one.health,
+        "state": str(one.state),
+        "coverage": one.coverage,
+        "score": one.score,
+        "time": stamp(one.time),
+        "contributions": [
+            {"metric": c.metric, "attributes": c.attributes, "share": c.share}
+            for c in one.contributions
+        ],
+    }
+
+
+def _screen(facts: dict[str, Any], entities: list[Assessed]) -> str:
+    counts = facts["counts"]
+    lines = [
+        f"at {facts['tick'] or 'no tick yet'}   entries {facts['entries']}"
+        f" ({facts['behind']} not concluded)   open orders {facts['open_orders']}",
+        f"samples {counts['accepted']} accepted, {counts['rejected']} rejected,"
+        f" {counts['late']} late, {counts['duplicate']} duplicate",
+        "",
+    ]
+    if not entities:
+        return "\n".join([*lines, "no entity has reported yet; `watchkeeper run` collects"])
+    lines.append(f"{'entity':<34} {'state':<8} {'health':>6} {'cover':>6}  why")
+    for one in entities[:SHOWN]:
+        health = "   —" if one.health is None else f"{one.health:6.1f}"
+        why = ", ".join(f"{c.metric} {c.share:.0%}" for c in one.contributions[:2])
+        lines.append(
+            f"{one.entity[:34]:<34} {one.state:<8} {health:>6} {one.coverage:>6.0%}  {why}"[:100]
+        )
+    if len(entities) > SHOWN:
+        lines.append(f"… and {len(entities) - SHOWN} more, healthier")
+    return "\n".join(lines)
+
+
+def _nagios(entities: list[Assessed]) -> int:
+    """Monitoring Plugins' convention: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
+    states = {str(one.state) for one in entities}
+    names = (("fail", 2, "CRITICAL"), ("warn", 1, "WARNING"), ("unknown", 3, "UNKNOWN"))
+    for state, code, word in names:
+        if state in states:
+            bad = [one.entity for one in entities if one.state == state]
+            print(f"{word} - {len(bad)} {state}: {', '.join(bad[:5])} | entities={len(entities)}")
+            return code
+    print(
+        f"{'OK' if entities else 'UNKNOWN'} - {len(entities)} entities | entities={len(entities)}"
+    )
+    return 0 if entities else 3

@@ -1,0 +1,126 @@
+"""Derive a whole journal again: as a folder of results, or as findings for a report."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from watchkeeper import __version__, pipeline
+from watchkeeper.bulk import versions
+from watchkeeper.core import Observed
+from watchkeeper.engines import Engine
+from watchkeeper.errors import NothingToRead
+from watchkeeper.journal import Journal
+from watchkeeper.model import Counts, Millis, Offset
+from watchkeeper.pipeline import Fold, Reread
+from watchkeeper.reports import Facts, Findings
+from watchkeeper.results import Results, series_digest
+from watchkeeper.state import Rulebook, State
+
+Progress = Callable[[Offset], None]
+COUNTS = ("accepted", "rejected", "scored", "duplicate", "late")
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """What a replay came to."""
+
+    rulebook: Rulebook
+    state: State
+    counts: Counts
+    since: Millis
+    until: Millis
+    digest: str
+
+    def facts(self, title: str) -> Facts:
+        """Return what reports say about it."""
+        return Facts(
+            title=title,
+            versions=versions(self.rulebook),
+            inputs=(),
+            counts=self.counts,
+            offered=self.counts.accepted + self.counts.rejected,
+            since=self.since,
+            until=self.until,
+            digest=self.digest,
+        )
+
+
+def replayed(
+    journal: Journal,
+    reread: Reread,
+    engine: Engine,
+    out: Path,
+    title: str,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """Replay the journal into the folder `out`; return run.json's content.
+
+    :raises NothingToRead: the journal is empty.
+    """
+    with Results(out) as results:
+        again = _carry(journal, Fold(reread, engine), results, progress)
+        facts = again.facts(title)
+        results.report(facts)
+        run = {
+            "schema": "watchkeeper.run/1",
+            "version": __version__,
+            "journal": {"entries": again.state.offset},
+            "rulebook": {"digest": again.rulebook.digest, "document": again.rulebook.document},
+            "counts": {
+                "offered": facts.offered,
+                **{name: getattr(again.counts, name) for name in COUNTS},
+            },
+            "series_digest": series_digest(again.state.series.keys),
+            "digest": again.digest,
+        }
+        results.publish(run)
+        return run
+
+
+def found(
+    journal: Journal,
+    reread: Reread,
+    engine: Engine,
+    title: str,
+    window: tuple[Millis | None, Millis | None] = (None, None),
+    progress: Progress = lambda _: None,
+) -> Findings:
+    """Replay the journal; return what is worth telling of a window of it.
+
+    :raises NothingToRead: the journal is empty.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="watchkeeper-") as folder,
+        Results(Path(folder) / "results") as results,
+    ):
+        again = _carry(journal, Fold(reread, engine), results, progress)
+        return results.report(again.facts(title), kinds=(), window=window)
+
+
+def _carry(journal: Journal, fold: Fold, results: Results, progress: Progress) -> Rerun:
+    counts, waiting = Counts(), list[Observed]()
+    first: int | None = None
+    for entry in pipeline.entries(journal):
+        concluded = fold.close(entry)[1]
+        if concluded is not None and fold.state is not None:
+            results.add(fold.state.series, waiting, concluded)
+            waiting = []
+            first = int(concluded.panel.ticks[0]) if first is None else first
+        observed = fold.take(entry)
+        results.reject(entry.rejected)
+        counts += Counts(rejected=entry.rejected.num_rows)
+        if observed is not None:
+            counts += observed.counts
+            waiting.append(observed)
+        progress(entry.offset)
+    concluded = fold.finish()
+    if fold.rulebook is None or fold.state is None or concluded is None:
+        raise NothingToRead("the journal is empty", hint="run the service first")
+    results.add(fold.state.series, waiting, concluded)
+    until = Millis(int(concluded.panel.ticks[-1]))
+    since = Millis(first) if first is not None else until
+    return Rerun(fold.rulebook, fold.state, counts, since, until, results.settle())
