@@ -147,7 +147,7 @@ def preset(
     name: str,
     hosts: int | None = None,
     duration: str | None = None,
-    interval: str = "60s",
+    interval: str | None = None,
 ) -> Scenario:
     """Return a ready scenario: `fleet` (200 hosts for a day), `small` (24), `quiet` (no fault).
 
@@ -163,7 +163,7 @@ def preset(
             "rack": 4 if name == "small" else 20,
         },
         "duration": duration or ("7d" if name == "quiet" else "1d"),
-        "interval": interval,
+        "interval": interval or "60s",
     }
     calm = parse(document, where)
     if name == "quiet":
