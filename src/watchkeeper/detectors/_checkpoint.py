@@ -70,7 +70,8 @@ def _arrays(state: Memory) -> list[Any]:
 
 
 def _little(array: Any) -> np.dtype[Any]:
-    return np.dtype(array.dtype).newbyteorder("<")
+    little: np.dtype[Any] = array.dtype.newbyteorder("<")
+    return little
 
 
 def _header(ensemble: Ensemble, state: Memory) -> dict[str, Any]:

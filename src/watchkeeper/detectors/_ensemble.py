@@ -22,6 +22,7 @@ from watchkeeper.model import Floats, Times, Traits, digest
 NO_DEADLINE = (1 << 63) - 1
 BLOCKS, BLOCK = 8, 12  # an alarm is remembered for 7 to 8 blocks of 12 samples
 SPAN = BLOCKS * BLOCK
+NOTABLE = 0.5  # below, the first band in order is shown, or bands would flicker
 MARGIN = 1.1  # by this factor a score must exceed those of the span to be news
 AT, FILLED = BLOCKS, BLOCKS + 1  # columns of the alarms behind the largest score of each block
 
@@ -51,12 +52,13 @@ class Memory(NamedTuple):
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
 def _lead(k: int, expected: Any, lower: Any, upper: Any, score: Any, out: Any, by: Any) -> None:
-    """Let detector `k` lead where it scores highest, or where no band is known yet."""
+    """Let detector `k` lead where it scores highest, with its band if it has something to say."""
     for i in range(len(score)):
         leads = score[i] > out[3, i]
         if leads:
             out[3, i], by[i] = score[i], k
-        if not np.isnan(expected[i]) and (leads or np.isnan(out[0, i])):
+        speaks = leads and score[i] >= NOTABLE
+        if not np.isnan(expected[i]) and (speaks or np.isnan(out[0, i])):
             out[0, i], out[1, i], out[2, i] = expected[i], lower[i], upper[i]
 
 
@@ -111,7 +113,7 @@ class Ensemble:
 
         def longer(old: tuple[Any, ...], new: tuple[Any, ...]) -> Any:
             columns = (np.concatenate(pair) for pair in zip(old, new, strict=True))
-            return type(old)(*columns)  # type: ignore[arg-type]
+            return type(old)(*columns)
 
         parts = tuple(longer(*pair) for pair in zip(state.parts, more.parts, strict=True))
         alarms = np.concatenate([state.alarms, more.alarms])
@@ -141,7 +143,7 @@ class Ensemble:
                 np.minimum(deadline, scored.deadline, out=deadline)
         onset = np.empty(count)
         _onsets(state.alarms, samples.row, out[3], onset)
-        return state, Scores(value, *out, onset, deadline, by)
+        return state, Scores(value, out[0], out[1], out[2], out[3], onset, deadline, by)
 
 
 def name(detector: Detector[Any]) -> str:

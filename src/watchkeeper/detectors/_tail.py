@@ -4,9 +4,10 @@ A deviation `z` (0 = as expected, in spreads) is compared with the deviations th
 before. The quantile that one sample in fifty exceeds is tracked by stochastic approximation
 (Robbins & Monro 1951). Above it the tail is taken as Pareto, its exponent estimated by the mean
 logarithmic excess (Hill 1975), so that a heavy-tailed series does not alarm every day.
-The surprise, -log10 of the tail probability, is divided by `BASE + GROWTH * log10(n)` for the n
-samples seen: the longer a series lives, the rarer an alarm's evidence must be. So a series has a
-budget of alarms that hardly grows with its age, instead of a rate (docs/detection.md).
+The surprise, -log10 of the tail probability, is divided by `BASE + GROWTH log10(n) + DOUBT / n`
+for the n samples seen: young series are doubted, and the longer a series lives, the rarer an
+alarm's evidence must be. So a series has a budget of alarms that hardly grows with its age,
+instead of a rate (docs/detection.md).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LN10 = 2.302585092994046
 SHARE = 0.02  # of the samples lie above the tracked quantile
 SURPRISE_AT_QUANTILE = 1.6989700043360187  # -log10(SHARE)
 BASE, GROWTH = 1.1, 0.7  # decades of surprise that score 1, and how they grow per decade of samples
-DOUBT = 0.0
+DOUBT = 150.0  # samples: as many decades more while a series is young, as 150 / n
 
 QUANTILE, EXCESS, SEEN, ABOVE, LIMIT = range(5)  # the columns of one row; LIMIT is z at score 1
 COLUMNS = 5
@@ -126,7 +127,7 @@ class Slow:
         count = max(self.seen, WARMUP)
         power = 2 ** int(math.log2(count))
         log10 = (math.log2(power) + (count - power) / power) * math.log10(2)
-        score = surprise / (BASE + GROWTH * log10) if self.seen >= WARMUP else 0.0
+        score = surprise / (BASE + GROWTH * log10 + DOUBT / count) if self.seen >= WARMUP else 0.0
         step = max(0.02, 1 / (self.seen + 10))
         if is_tail:
             weight = max(0.01, 1 / (self.above + 6))

@@ -25,6 +25,7 @@ WIDTH = 2_700_000  # ms in a bucket: eight are six hours, the span that node_exp
 HOUR = 3_600_000
 NEEDED = 6  # buckets present before a trend is one
 AGREE = 0.9  # share of the slopes that must point towards the bound
+FRESH = 0.5  # share of the span's rise that must lie beyond the record
 STEADY = 1.0  # the slopes' interquartile range, in medians, that is still one trend
 RECORD_PACE = 1.0 / 224.0  # of the distance, at each bucket: the record fades in a week
 HISTORY = 32  # buckets before the record counts as the series' own: a day
@@ -91,7 +92,9 @@ def _forecast(mean: Any, number: Any, now: int, crit: float, record: float, old:
     middle = slopes[pairs // 2]
     iqr = slopes[3 * pairs // 4] - slopes[pairs // 4]
     latest = mean[now % BUCKETS]
-    if not middle > 0.0 or not iqr <= STEADY * middle or latest < record:
+    if not middle > 0.0 or not iqr <= STEADY * middle:
+        return 0.0
+    if latest < record + FRESH * middle * (BUCKETS - 1):
         return 0.0
     score = _when(max(crit - latest, 0.0) / middle * (WIDTH / HOUR))
     return score if old else 0.5 * score
@@ -185,7 +188,8 @@ class Bounds:
         if math.isnan(warn) and math.isnan(crit):
             return scores
         closed: dict[int, float] = {}
-        current, held, record, ahead = -1, [], math.nan, 0.0
+        held: list[float] = []
+        current, record, ahead = -1, math.nan, 0.0
         for i, (t, offered) in enumerate(zip(time.tolist(), value.tolist(), strict=True)):
             if not math.isfinite(offered):
                 continue
@@ -225,11 +229,13 @@ def _foretold(closed: dict[int, float], now: int, crit: float, record: float) ->
     span = [n for n in range(now - BUCKETS + 1, now + 1) if n in closed]
     slopes = sorted((closed[b] - closed[a]) / (b - a) for a in span for b in span if a < b)
     rising = sum(slope > 0 for slope in slopes)
-    if len(span) < NEEDED or rising < AGREE * len(slopes) or closed[now] < record:
+    if len(span) < NEEDED or rising < AGREE * len(slopes):
         return 0.0
     count = len(slopes)
     middle = slopes[count // 2]
     if slopes[3 * count // 4] - slopes[count // 4] > STEADY * middle:
+        return 0.0
+    if closed[now] - record < FRESH * middle * (BUCKETS - 1):
         return 0.0
     hours = max(crit - closed[now], 0.0) / middle * WIDTH / HOUR
     score = float(np.interp(hours, [CRIT_HOURS, WARN_HOURS, 2 * WARN_HOURS], [2.0, 1.0, 0.0]))

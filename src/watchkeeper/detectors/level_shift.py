@@ -69,14 +69,13 @@ def _score(state: Any, row: Any, value: Any, bias: Any, charts: Any, knobs: Any,
         cold = 1.0 / (seen + 1.0)
         learn = max(memory, cold)
         floor = tail.STILL * abs(mean[REFERENCE]) + tail.TINIEST
-        z, side, spread, length = 0.0, 0.0, floor, first
+        z, side, length = 0.0, 0.0, first
         for k in range(CHARTS):
             mean[k] += max(1.0 / length, cold) * (x - mean[k])
             gap = mean[k] - mean[REFERENCE]
-            usual = max(1.25 * size[k], floor)
-            found = abs(gap) / usual * seen / (seen + delay * length)
+            found = abs(gap) / max(1.25 * size[k], floor) * seen / (seen + delay * length)
             if found > z or k == 0:
-                z, side, spread = found, gap, usual
+                z, side = found, gap
             most = clip * max(size[k], floor) if warm else math.inf
             _learn(size, k, learn, abs(gap), most)
             length *= ratio
@@ -92,7 +91,8 @@ def _score(state: Any, row: Any, value: Any, bias: Any, charts: Any, knobs: Any,
         mean[LAST] = x
         out[3, i] = tail.damped(tail.rate(state.tail, r, z), side, worse[r], damp)
         if warm:
-            reach = state.tail[r, tail.LIMIT] * spread
+            # a band for values, although the charts judge means of them
+            reach = state.tail[r, tail.LIMIT] * 1.25 * max(size[REFERENCE], floor)
             out[0, i] = expected
             out[1, i] = expected - reach
             out[2, i] = expected + reach

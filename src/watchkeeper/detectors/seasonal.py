@@ -46,7 +46,8 @@ def _profile(day: Any, into: int) -> float:
     place = into / WIDTH - 0.5
     left = math.floor(place)
     part = place - left
-    before, after = day[int(left) % BINS], day[(int(left) + 1) % BINS]
+    before: float = day[int(left) % BINS]
+    after: float = day[(int(left) + 1) % BINS]
     return before + part * (after - before)
 
 

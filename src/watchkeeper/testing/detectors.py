@@ -49,9 +49,15 @@ def detector_checks() -> Iterator[Check]:
 
 def traits(rows: int, worse: int = 0, warn: float = 110.0, crit: float = 140.0) -> Traits:
     """Return the same traits for every row: gauges that fit `telemetry`."""
-    bounds = (np.full(rows, bound) for bound in (-math.inf, math.inf, warn, crit))
-    direction = np.full(rows, worse, np.int8)
-    return Traits(np.zeros(rows, np.bool_), direction, *bounds, np.ones(rows))
+    return Traits(
+        counter=np.zeros(rows, np.bool_),
+        worse=np.full(rows, worse, np.int8),
+        low=np.full(rows, -math.inf),
+        high=np.full(rows, math.inf),
+        warn=np.full(rows, warn),
+        crit=np.full(rows, crit),
+        weight=np.ones(rows),
+    )
 
 
 def telemetry(rows: int, count: int, seed: int = 7) -> Samples:
@@ -152,7 +158,8 @@ def check_state_survives_checkpoint_and_growth(detector: Detector[Any]) -> None:
     grown = ensemble.grow(again, 9)
     _, straight = ensemble.score(state, take(samples, ~early), told)
     _, resumed = ensemble.score(grown, take(samples, ~early), traits(9))
-    for name, a, b in zip(straight._fields, straight, resumed, strict=True):
+    for name in straight._fields:
+        a, b = getattr(straight, name), getattr(resumed, name)
         assert a.tobytes() == b.tobytes(), name
 
 
