@@ -61,13 +61,7 @@ def floats(column: Any) -> Floats:
 
 def codes(column: Any) -> tuple[Index, list[str]]:
     """Return each text's number, and the texts sorted; the numbers follow that order."""
-    if pa.types.is_dictionary(column.type):
-        column = pc.cast(column, column.type.value_type)
-    encoded = pc.dictionary_encode(column)
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):  # no rows, so no chunks to combine
-        return np.zeros(0, np.int64), []
+    encoded = pc.dictionary_encode(pc.cast(column, pa.string())).combine_chunks()
     words = encoded.dictionary.to_pylist()
     order = sorted(range(len(words)), key=words.__getitem__)
     place = np.empty(len(words), np.int64)

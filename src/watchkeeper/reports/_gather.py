@@ -217,9 +217,7 @@ def _newest_first(decision: Decision) -> tuple[int, str, str, str]:
 
 def _leads(contributions: pa.ChunkedArray, rows: Index) -> list[str]:
     """Return the metric with the largest share of each row; empty when nothing took health."""
-    cells = contributions.take(pa.array(rows, pa.int64()))
-    if isinstance(cells, pa.ChunkedArray):
-        cells = pa.concat_arrays(cells.chunks) if cells.num_chunks else cells.combine_chunks()
+    cells = contributions.take(pa.array(rows, pa.int64())).combine_chunks()
     size = np.asarray(pc.fill_null(pc.list_value_length(cells), 0).to_numpy(zero_copy_only=False))
     leads = [""] * len(rows)
     some = np.flatnonzero(size > 0)
@@ -331,7 +329,8 @@ def _quarantined(rejects: pa.Table) -> tuple[Quarantined, ...]:
 def _said(reject: dict[str, object]) -> str:
     offered = reject["offered"] if reject["offered"] is not None else reject["value"]
     got = "" if offered is None else f"got {offered!r}"
-    return ", ".join(part for part in (got, str(reject["detail"])) if part)
+    wanted = f"wanted {reject['detail']}" if reject["detail"] else ""
+    return ", ".join(part for part in (got, wanted) if part)
 
 
 def _first(ticks: Ticks, code: int) -> int:

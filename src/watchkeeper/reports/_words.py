@@ -80,6 +80,13 @@ def series(metric: str, attributes: str) -> str:
     return f"{metric} {{{text}}}" if text else metric
 
 
+def shown(text: str) -> str:
+    """Return a name with what nobody can see, or what reorders text around it, as `�`."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)
+
+
 def verdict(findings: Findings) -> str:
     """Return the one sentence to read when there is time for only one."""
     total = len(findings.entities)

@@ -13,6 +13,7 @@ from watchkeeper.reports._words import (
     count,
     health,
     number,
+    shown,
     span,
     time_of,
     verdict,
@@ -100,8 +101,8 @@ def _tail(findings: Findings) -> Iterator[str]:
 
 
 def _fitted(line: str) -> str:
-    shown = "".join(letter if letter.isprintable() else "�" for letter in line)
-    return shown if len(shown) <= WIDTH else shown[: WIDTH - 1] + "…"
+    text = shown(line).replace("\n", "�")
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
 
 
 plugin = Text

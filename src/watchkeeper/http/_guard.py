@@ -1,0 +1,58 @@
+"""What holds for every answer: who may ask, and what a browser may do with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+SAFE = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:\[\]/@\s]+)(:[0-9]{1,5})?", re.ASCII)
+
+
+class Guard:
+    """Turns away requests for another host, and adds safe headers where none are set.
+
+    A page of a stranger can make a browser ask loopback under a name the stranger owns (DNS
+    rebinding), but it cannot make the browser lie about that name.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] = ()) -> None:
+        self.app = app
+        self.hosts = frozenset(name.lower().rstrip(".") for name in (*LOOPBACK, *hosts))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, text in SAFE.items():
+                    headers.setdefault(name, text)
+            await send(message)
+
+        if self.allowed(Headers(scope=scope).getlist("host")):
+            await self.app(scope, receive, guarded)
+            return
+        said = "this house is not known under that name; add it to the allowed hosts"
+        answer = JSONResponse({"status": "error", "errorType": "bad_host", "error": said}, 421)
+        await answer(scope, receive, guarded)
+
+    def allowed(self, given: Sequence[str]) -> bool:
+        """Return whether exactly one Host came, and it is one of ours, on any port."""
+        if len(given) != 1:
+            return False
+        match = HOST.fullmatch(given[0].lower())
+        return match is not None and match["name"].rstrip(".") in self.hosts
