@@ -18,9 +18,9 @@ from watchkeeper.actions import Action
 from watchkeeper.config import _packs
 from watchkeeper.config._layers import merge_all, substitute
 from watchkeeper.config._plugs import assemble, build
-from watchkeeper.config._problems import problem, refuse, shown, suggestion, translate
-from watchkeeper.config._rulebook import compose, read_rulebook
-from watchkeeper.config._schema import schema
+from watchkeeper.config._problems import ordered, problem, refuse, shown, suggestion, translate
+from watchkeeper.config._rulebook import compose, read_rulebook, without_acts
+from watchkeeper.config._schema import DIALECT, schema
 from watchkeeper.config._settings import Listen, Settings, defaults, read_listen
 from watchkeeper.config._yaml import Node, Place, Problem, parse
 from watchkeeper.contracts import Contract
@@ -30,6 +30,7 @@ from watchkeeper.sources import Source
 from watchkeeper.state import Rulebook
 
 __all__ = [
+    "DIALECT",
     "Config",
     "Listen",
     "Problem",
@@ -40,8 +41,10 @@ __all__ = [
     "read_rulebook",
     "rulebook",
     "schema",
+    "shipped_packs",
     "survey",
     "survey_pack",
+    "without_acts",
 ]
 
 
@@ -63,13 +66,13 @@ class Config:
     files: tuple[Path, ...]
 
 
-def load(paths: Sequence[Path], env: Mapping[str, str]) -> Config:
+def load(paths: Sequence[Path], env: Mapping[str, str], overlay: str = "") -> Config:
     """Return the configuration of files and folders (`*.yaml`, `*.yml`, by name), in order.
 
-    :param env: what `${VAR}` refers to.
+    :param env: what `${VAR}` refers to. :param overlay: one more layer of YAML, over the files.
     :raises ConfigError: with every problem that was found, each with its place and a hint.
     """
-    config, problems = survey(paths, env)
+    config, problems = survey(paths, env, overlay)
     if config is None:
         raise refuse(problems)
     return config
@@ -81,7 +84,7 @@ def default() -> Config:
 
 
 def survey(
-    paths: Sequence[Path], env: Mapping[str, str]
+    paths: Sequence[Path], env: Mapping[str, str], overlay: str = ""
 ) -> tuple[Config | None, tuple[Problem, ...]]:
     """Return the configuration, or else everything that is wrong with it."""
     found: list[Problem] = []
@@ -95,8 +98,10 @@ def survey(
             found.append(problem(root, (), f"must be a mapping, got {shown(root, ())}"))
         elif root is not None:
             layers.append(substitute(root, env, found))
+    if overlay:
+        layers.append(parse(overlay, "<command line>"))
     config = _assembled(layers, env, files, found) if layers else None
-    return (None if found else config), tuple(found)
+    return (None if found else config), ordered(found)
 
 
 def survey_pack(folder: Path) -> tuple[str, tuple[Problem, ...]]:
@@ -107,7 +112,12 @@ def survey_pack(folder: Path) -> tuple[str, tuple[Problem, ...]]:
     for index, node in enumerate(_packs.policy_file(file, {}, found) if file.exists() else ()):
         _packs.read_policy(node, ("policies", index), found)
     name = f"{contract.name}@{contract.version}" if contract else str(folder)
-    return name, tuple(found)
+    return name, ordered(found)
+
+
+def shipped_packs() -> list[Path]:
+    """Return the folders of the packs that come with the program."""
+    return list(_packs.shipped().values())
 
 
 def rulebook(config: Config) -> dict[str, Any]:
@@ -118,14 +128,16 @@ def rulebook(config: Config) -> dict[str, Any]:
 def _files(paths: Sequence[Path], found: list[Problem]) -> tuple[Path, ...]:
     files: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml"))
-            if not inside:
-                place = Place(str(path), 1, 1)
-                found.append(Problem(place, "", "no *.yaml in this folder"))
-            files += inside
-        else:
-            files.append(path)
+        try:
+            inside = sorted(path.iterdir()) if path.is_dir() else [path]
+        except OSError as error:
+            place = Place(str(path), 1, 1)
+            found.append(Problem(place, "", f"cannot read the folder: {error.strerror}"))
+            continue
+        texts = [file for file in inside if file == path or file.suffix in (".yaml", ".yml")]
+        if not texts:
+            found.append(Problem(Place(str(path), 1, 1), "", "no *.yaml in this folder"))
+        files += texts
     return tuple(files)
 
 
@@ -142,13 +154,12 @@ def _assembled(
     parts = root.value
     assert isinstance(parts, dict)
     contracts, policies = _packed(parts, env, found)
-    detectors = _plugs("detectors", parts["detectors"], found)
+    detectors = _built("detectors", parts["detectors"], found)
     health = assemble("health", parts["health"], ("health",), found)
     actions = _actions(parts["actions"], found)
-    sources = _plugs("sources", parts["sources"], found)
+    sources = _built("sources", parts["sources"], found)
     engine = assemble("engines", parts["engine"], ("engine",), found)
     _check_sources(sources, parts["sources"], found)
-    _check_actions(policies, parts["actions"], found)
     if found or settings is None:
         return None
     rules = compose(settings.tick, contracts, detectors, health, policies)
@@ -173,12 +184,14 @@ def _packed(
             found.append(problem(name, path, f"no such pack {shown(name, ())}", hint))
         file = folder / "policies.yaml"
         theirs += _packs.policy_file(file, env, found) if file.exists() else []
-    merged = _packs.lay_over(theirs, parts["policies"], found)
-    read = [
-        _packs.read_policy(node, ("policies", _packs.name_of(node)), found)
-        for node in _items(merged)
-    ]
-    return contracts, [policy for policy in read if policy is not None]
+    policies = []
+    for node in _items(_packs.lay_over(theirs, parts["policies"], found)):
+        where = ("policies", _packs.name_of(node))
+        policy = _packs.read_policy(node, where, found)
+        if policy is not None:
+            policies.append(policy)
+            _check_actions(policy, node, where, parts["actions"], found)
+    return contracts, policies
 
 
 def _items(node: Node) -> list[Node]:
@@ -186,7 +199,7 @@ def _items(node: Node) -> list[Node]:
     return node.value if isinstance(node.value, list) else []
 
 
-def _plugs(family: str, node: Node, found: list[Problem]) -> list[Any]:
+def _built(family: str, node: Node, found: list[Problem]) -> list[Any]:
     built = (assemble(family, item, (family, i), found) for i, item in enumerate(_items(node)))
     return [plug for plug in built if plug is not None]
 
@@ -212,11 +225,14 @@ def _check_sources(sources: Sequence[Source], node: Node, found: list[Problem]) 
         )
 
 
-def _check_actions(policies: Sequence[Policy], node: Node, found: list[Problem]) -> None:
+def _check_actions(
+    policy: Policy, node: Node, path: tuple[str, ...], actions: Node, found: list[Problem]
+) -> None:
     """Every action that a policy names exists."""
-    known = node.value if isinstance(node.value, dict) else {}
-    for policy in policies:
-        for name in policy.action:
-            if name not in known:
-                message = f"policy {policy.name!r} names no such action {name!r}"
-                found.append(problem(node, ("actions",), message, suggestion(name, known)))
+    assert isinstance(node.value, dict)
+    known = actions.value if isinstance(actions.value, dict) else {}
+    for name in policy.action:
+        if name not in known:
+            place = node.value.get("action", node)
+            hint = suggestion(name, known)
+            found.append(problem(place, (*path, "action"), f"no such action {name!r}", hint))

@@ -67,9 +67,9 @@ def _replaced(
             return value
         if operator == ":-":
             return str(rest)
-        said = rest if operator == ":?" and rest else "is not set"
+        said = f": {rest}" if operator == ":?" and rest else " is not set"
         hint = f"set it, or write ${{{name}:-default}}"
-        found.append(problem(node, path, f"environment variable {name}: {said}", hint))
+        found.append(problem(node, path, f"environment variable {name}{said}", hint))
         return ""
 
     return _PATTERN.sub(one, text), touched

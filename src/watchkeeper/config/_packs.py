@@ -27,15 +27,21 @@ def shipped() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(SHIPPED.glob("*/contract.yaml"))}
 
 
-def read_file(path: Path, found: list[Problem]) -> Node | None:
-    """Return the tree of a file; None when it cannot be read, which is then found."""
-    start = Place(str(path), 1, 1)
+def read_file(
+    path: Path, found: list[Problem], named: tuple[Node, Sequence[Step]] | None = None
+) -> Node | None:
+    """Return the tree of a file; None when it cannot be read, which is then found.
+
+    :param named: the value that names the file, and its path, when it is in a configuration.
+    """
+    place, where = (named[0].place, named[1]) if named else (Place(str(path), 1, 1), ())
     try:
         with path.open("rb") as stream:
             raw = stream.read(BYTES_MAX + 1)
         return parse(decode(raw, str(path)), str(path))
     except OSError as error:
-        found.append(Problem(start, "", f"cannot read the file: {error.strerror}"))
+        message = f"cannot read {str(path)!r}: {error.strerror}"
+        found.append(Problem(place, path_text(where), message))
     except Broken as error:
         found.append(error.problem)
     return None
@@ -92,16 +98,21 @@ def policy_layer(layer: Node, env: Mapping[str, str], found: list[Problem]) -> N
     for index, item in enumerate(listed.value):
         if isinstance(item.value, str):
             file = Path(item.place.file).parent / item.value
-            inline += policy_file(file, env, found)
+            inline += policy_file(file, env, found, (item, ("policies", index)))
         elif _named(item, ("policies", index), found):
             inline.append(item)
     policies_node = replace(listed, value=list[Node](inline))
     return replace(layer, value=layer.value | {"policies": policies_node})
 
 
-def policy_file(file: Path, env: Mapping[str, str], found: list[Problem]) -> list[Node]:
+def policy_file(
+    file: Path,
+    env: Mapping[str, str],
+    found: list[Problem],
+    named: tuple[Node, Sequence[Step]] | None = None,
+) -> list[Node]:
     """Return the policies of a file: a list, or a mapping whose `policies` is a list."""
-    root = read_file(file, found)
+    root = read_file(file, found, named)
     if root is None:
         return []
     listed = root

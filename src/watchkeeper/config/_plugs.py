@@ -27,7 +27,8 @@ from watchkeeper.errors import ConfigError, UnknownKind, WatchkeeperError
 
 Types = dict[str, Any]
 _FACTS = ("version", "state_version")  # what a plug says about itself; not for operators to set
-_PARAM = re.compile(r":param (\w+):\s*(.*?)(?=:param |:raises |\Z)", re.DOTALL)
+# `:param warn: below it, WARN; `warn_clear`: …` describes two fields.
+_PARAM = re.compile(r"(?::param |; `)(\w+)`?:\s*(.*?)(?=:param |; `\w+`:|:raises |\Z)", re.DOTALL)
 
 
 def build(family: str, spec: Mapping[str, Any]) -> Any:
@@ -126,7 +127,7 @@ def _class(family: str, node: Node, path: Sequence[Step], found: list[Problem]) 
     try:
         return plugins.load(family, kind.value)
     except UnknownKind as error:
-        text = f"no such type {kind.value!r}"
+        text = f"no such type {shown(kind, ())}"
         found.append(problem(kind, (*path, "type"), text, error.hint, UnknownKind.code))
         return None
 

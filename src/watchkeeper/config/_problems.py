@@ -33,6 +33,17 @@ def refuse(problems: Sequence[Problem]) -> ConfigError:
     return kind("\n  ".join([f"{len(problems)} problems", *lines]))
 
 
+def ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return problems by place, and only the first of several with one value.
+
+    A value that could not be had (a variable that is not set) would be found wrong again later.
+    """
+    first: dict[object, Problem] = {}
+    for one in problems:
+        first.setdefault((one.place, one.path), one)
+    return tuple(sorted(first.values(), key=lambda one: one.place))
+
+
 def path_text(path: Iterable[Step]) -> str:
     """Return a path as people write it: `sources[0].interval`."""
     text = ""
@@ -66,6 +77,8 @@ def shown(node: Node, path: Sequence[Step]) -> str:
     if isinstance(node.value, list):
         return "a list"
     text = repr(node.value)
+    if node.value is None or isinstance(node.value, bool):
+        text = {None: "null", True: "true", False: "false"}[node.value]
     return text if len(text) <= _SHOWN_MAX else f"{text[: _SHOWN_MAX - 3]}..."
 
 
@@ -115,10 +128,29 @@ def _below(node: Node, step: Step) -> Node | None:
     return None
 
 
+_WORDING = (
+    ("Value error, ", ""),
+    ("Assertion failed, ", ""),
+    ("List should have", "must have"),
+    ("String should have", "must have"),
+    (" after validation, not 0", ""),
+    ("Input should be", "must be"),
+    ("a valid string", "text"),
+    ("a valid integer", "a whole number"),
+    ("a valid number", "a number"),
+    ("a valid boolean", "true or false"),
+    ("a valid list", "a list"),
+    ("a valid tuple", "a list"),
+    ("a valid array", "a list"),
+    ("a valid dictionary", "a mapping"),
+    ("an object", "a mapping"),
+)
+
+
 def _plain(message: str) -> str:
-    for opening in ("Value error, ", "Assertion failed, "):
-        message = message.removeprefix(opening)
-    message = message.replace("Input should be", "must be").replace("dictionary", "mapping")
+    """Return pydantic's message in the words of a configuration rather than of Python."""
+    for theirs, ours in _WORDING:
+        message = message.replace(theirs, ours)
     return message[:1].lower() + message[1:]
 
 

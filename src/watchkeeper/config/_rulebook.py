@@ -43,6 +43,12 @@ def compose(
     return Rulebook(document, tick, tuple(catalogues), ensemble, health, tuple(rules))
 
 
+def without_acts(rules: Rulebook) -> Rulebook:
+    """Return the same rulebook with every policy in dry run: it decides and owes nothing."""
+    calm = [policy.model_copy(update={"mode": "dry_run"}) for policy in rules.policies]
+    return compose(rules.tick, rules.contracts, rules.ensemble.detectors, rules.health, calm)
+
+
 def read_rulebook(document: Mapping[str, Any]) -> Rulebook:
     """Rebuild a rulebook from a document of this or an older release.
 

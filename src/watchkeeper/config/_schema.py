@@ -66,12 +66,13 @@ def _plug(family: str, kind: str) -> dict[str, Any]:
         if value.get("type") == "string":
             text = {"type": "string", "description": f"File that holds {name}."}
             fields[f"{name}_file"] = text
-    needed = [name for name in required(plug) if f"{name}_file" not in fields]
+    names = [[name, f"{name}_file"] for name in required(plug)]
+    needed = [{"anyOf": [{"required": [n]} for n in pair if n in fields]} for pair in names]
     return {
         "type": "object",
         "title": kind,
         "description": (plug.__doc__ or "").strip().splitlines()[0] if plug.__doc__ else kind,
         "properties": fields,
-        "required": ["type", *needed],
+        "required": ["type"],
         "additionalProperties": False,
-    }
+    } | ({"allOf": needed} if needed else {})

@@ -47,7 +47,7 @@ _WORDS: dict[str, Scalar] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Place:
     """A position in a text, counted from 1."""
 
@@ -200,8 +200,8 @@ class _Composer:
 
     def content(self, event: Any, events: Iterator[Any], place: Place, depth: int) -> Node:
         if isinstance(event, ScalarEvent):
-            plain = event.style is None
-            return Node(resolve(event.value) if plain else event.value, place, plain=plain)
+            plain, text = event.style is None, self.text(event, place)
+            return Node(resolve(text) if plain else text, place, plain=plain)
         if isinstance(event, SequenceStartEvent):
             items = []
             while not isinstance(event := next(events), SequenceEndEvent):
@@ -233,7 +233,14 @@ class _Composer:
                 "YAML 1.2 has no merge key `<<`",
                 "give the same file layers with several --config, which merge in order",
             )
-        return str(event.value), place
+        return self.text(event, place), place
+
+    def text(self, event: ScalarEvent, place: Place) -> str:
+        """Return the characters of a scalar; JSON's escapes spell some of them in two halves."""
+        try:
+            return str(event.value).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise Broken(place, "half a character: a lone surrogate is no text") from error
 
     def alias(self, event: AliasEvent, place: Place) -> Node:
         if event.anchor not in self.anchors:

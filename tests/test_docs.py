@@ -1,0 +1,119 @@
+"""The documents agree with the code."""
+
+import dataclasses
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from watchkeeper import config, errors, plugins
+from watchkeeper.cli import COMMANDS
+from watchkeeper.config import _plugs, _settings
+from watchkeeper.model import Reason
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+DOCUMENTS = sorted(
+    path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("src/**/*.md")]
+)
+CONFIGURED = ("sources", "detectors", "health", "actions", "engines")
+
+
+def text(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def sections(path: str) -> list[str]:
+    """The headings of the third level, which are entries of a reference."""
+    return re.findall(r"^### (.+)$", text(path), re.MULTILINE)
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-")
+        for heading in headings
+    }
+
+
+def test_every_error_code_and_every_quarantine_reason_has_an_entry():
+    codes = [kind.code for kind in vars(errors).values() if isinstance(kind, type)]
+    assert sections("docs/errors.md") == [*codes, *Reason]
+
+
+def test_every_command_is_in_the_documentation():
+    listed = re.findall(r"^\| `watchkeeper (\w+)`", text("docs/index.md"), re.MULTILINE)
+    assert listed == list(COMMANDS)
+
+
+def test_every_document_is_reachable_from_the_index():
+    index = text("docs/index.md")
+    for path in (ROOT / "docs").glob("*.md"):
+        assert path.name == "index.md" or f"({path.name})" in index, path.name
+    for path in (ROOT / "docs" / "decisions").glob("0*.md"):
+        assert f"({path.name})" in text("docs/decisions/README.md"), path.name
+
+
+def test_every_dependency_has_its_reason():
+    listed = re.findall(r"^\| ([^|]+) \|", text("docs/dependencies.md"), re.MULTILINE)
+    named = {name.strip() for cell in listed for name in cell.split(",")} - {"package", "---"}
+    groups = PROJECT["dependency-groups"]
+    wanted = [
+        *PROJECT["project"]["dependencies"],
+        *(entry for group in groups.values() for entry in group if isinstance(entry, str)),
+    ]
+    assert named == {re.split(r"[<>=!~ \[]", entry)[0] for entry in wanted}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_within_the_repository_resolve(path):
+    prose = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if re.match(r"[a-z]+:", target) or target == "docs/report.png":
+            continue
+        name, _, anchor = target.partition("#")
+        found = path.parent / name if name else path
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+def test_the_documented_defaults_are_the_defaults():
+    block = re.search(r"<!-- defaults -->\n```yaml\n(.*?)```", text("docs/configuration.md"), re.S)
+    assert block
+    assert block[1] == _settings.DEFAULTS
+
+
+def test_every_top_level_field_is_documented():
+    documented = re.findall(r"^\| `(\w+)` \|", text("docs/configuration.md"), re.MULTILINE)
+    assert documented == list(_settings.Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (path, name)
+        for path in DOCUMENTS
+        for name in ("configuration", "quickstart")
+        if path.stem == name
+    ],
+)
+def test_a_whole_configuration_in_the_documents_loads(path, name, tmp_path):
+    blocks = re.findall(r"```yaml\n(version: 1\n.*?)```", path.read_text("utf-8"), re.DOTALL)
+    assert blocks
+    (tmp_path / "receiver.secret").write_text("s3cret")
+    for block in blocks:
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(block)
+        config.load([file], {})
+
+
+@pytest.mark.parametrize("family", CONFIGURED)
+def test_every_field_of_a_plug_says_what_it_means(family):
+    for kind in plugins.kinds(family):
+        plug = plugins.load(family, kind)
+        assert dataclasses.is_dataclass(plug)
+        assert plug.__dataclass_params__.frozen, f"{family}.{kind}: configuration does not change"
+        said = _plugs.described(plug)
+        silent = [field for field in _plugs.types_of(plug) if not said.get(field)]
+        assert not silent, f"{family}.{kind}: no `:param` line for {silent}"
