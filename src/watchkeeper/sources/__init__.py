@@ -35,7 +35,11 @@ class Source(Protocol):
 
     @property
     def interval(self) -> float:
-        """Seconds between polls when the last one found nothing, or for a sampler, always."""
+        """Seconds between polls: after one that found nothing, and for a sampler after each."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a poll measures something now (host) rather than hands on what waits (file)."""
 
     def open(self, cursor: Cursor | None) -> Reader:
         """Start after `cursor`; None starts at the beginning."""
