@@ -16,7 +16,6 @@ from watchkeeper.http import LIVE, app
 from watchkeeper.reports.html import STYLE, Html
 from watchkeeper.testing import reports as t
 
-
 FLEET = t.fleet(30)
 
 

@@ -88,6 +88,20 @@ def test_secrets_show_in_no_printed_form_and_no_error():
     assert "<secret>" in texts[0]
 
 
+def test_a_receiver_that_echoes_the_request_does_not_make_us_tell_secrets():
+    echo = f"bad token {CANARY} on /services/{CANARY}-path, Bearer {CANARY}-token".encode()
+    with Receiver(Says(403, echo)) as receiver:
+        action = Webhook(
+            f"{receiver.url}/services/{CANARY}-path",
+            secret=CANARY,
+            headers={"Authorization": f"Bearer {CANARY}-token"},
+        )
+        with pytest.raises(ActionRefused) as caught:
+            action.perform(order())
+    assert CANARY not in str(caught.value)
+    assert "bad token <secret> on /services/<secret>, Bearer <secret>" in str(caught.value)
+
+
 def test_a_refusal_repeats_the_words_of_the_receiver():
     with (
         Receiver(Says(422, b"no such field: health")) as receiver,

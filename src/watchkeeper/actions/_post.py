@@ -75,10 +75,17 @@ def shown_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Answer:
+def post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    timeout: float,
+    secrets: Iterable[str] = (),
+) -> Answer:
     """Send `body` once and return the answer, when it is a success.
 
     :param timeout: seconds for the whole exchange.
+    :param secrets: texts hidden in what we repeat of the answer: a receiver may echo a request.
     :raises ActionRetry: 408, 425, 429, 5xx, or no whole answer came in time; `after` is set when
         the receiver named a time.
     :raises ActionRefused: any other answer, a redirect among them.
@@ -104,6 +111,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> A
         raise ActionRetry(
             f"{where}: {_why(error)}", hint="is the receiver up, and does the address lead to it?"
         ) from error
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "<secret>")
     _judge(where, response, text)
     return Answer(response.status, text)
 

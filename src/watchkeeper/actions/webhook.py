@@ -16,6 +16,7 @@ import hmac
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from watchkeeper.actions._post import checked_url, post, shown_url
 from watchkeeper.errors import ConfigError
@@ -78,8 +79,14 @@ class Webhook:
             timestamp = int(time.time())
             headers["webhook-timestamp"] = str(timestamp)
             headers["webhook-signature"] = signature(self.secret, order.key, timestamp, body)
-        answer = post(self.url, body, headers, self.timeout)
+        answer = post(self.url, body, headers, self.timeout, self._secrets())
         return f"HTTP {answer.status} from {shown_url(self.url)}"
+
+    def _secrets(self) -> list[str]:
+        words = [word for text in self.headers.values() for word in text.split()]
+        parts = urlsplit(self.url)
+        path = [part for part in (*parts.path.split("/"), parts.query) if len(part) >= 8]
+        return [self.secret, *(word for word in words if len(word) >= 8), *path]
 
 
 def signature(secret: str, identifier: str, timestamp: int, body: bytes) -> str:
