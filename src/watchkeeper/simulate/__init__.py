@@ -74,6 +74,7 @@ def digest(scenario: Scenario, seed: int) -> str:
             for row in columns.keys.to_pylist():
                 hashes[0].update("\0".join([*row.values(), ""]).encode())
         value = np.where(np.isnan(columns.value), np.nan, columns.value)  # one spelling of NaN
-        for hashed, column in zip(hashes[1:], (columns.series, columns.time, value), strict=True):
-            hashed.update(column.astype(column.dtype.newbyteorder("<")).tobytes())
+        hashes[1].update(columns.series.astype("<u4").tobytes())
+        hashes[2].update(columns.time.astype("<i8").tobytes())
+        hashes[3].update(value.astype("<f8").tobytes())
     return hashlib.sha256(b"".join(one.digest() for one in hashes)).hexdigest()
