@@ -85,7 +85,7 @@ class Webhook:
     def _secrets(self) -> list[str]:
         words = [word for text in self.headers.values() for word in text.split()]
         parts = urlsplit(self.url)
-        path = [part for part in (*parts.path.split("/"), parts.query) if len(part) >= 8]
+        path = [part for part in (*parts.path.split("/"), parts.query) if len(part) > 8]
         return [self.secret, *(word for word in words if len(word) >= 8), *path]
 
 
