@@ -1,0 +1,133 @@
+"""What makes something a source. Every check takes the source and may open it as often as it likes.
+
+    for check in source_checks():
+        check(source)
+
+A source whose telemetry is all there already (files) must pass all of them; a sampler, which
+measures something new at every poll, those of `sampler_checks`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from watchkeeper.errors import InputError
+from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor
+from watchkeeper.sources import Reader, Source
+
+SourceCheck = Callable[[Source], None]
+Offered = Counter[tuple[object, ...]]
+POLLS_MAX = 10_000
+
+
+def source_checks() -> Iterator[SourceCheck]:
+    """Yield the behaviours of a source that hands on what waits."""
+    yield from sampler_checks()
+    yield check_reading_twice_is_the_same
+    yield check_resuming_loses_and_repeats_nothing
+
+
+def sampler_checks() -> Iterator[SourceCheck]:
+    """Yield the behaviours of every source."""
+    yield check_it_has_a_name_and_an_interval
+    yield check_batches_fit_the_model
+    yield check_closing_twice_is_safe
+
+
+def check_it_has_a_name_and_an_interval(source: Source) -> None:
+    """The service can tell it from others and knows when to poll again."""
+    assert source.name
+    assert source.interval > 0
+    assert source.sampled in (True, False)
+
+
+def check_batches_fit_the_model(source: Source) -> None:
+    """Batches have the schemas of the model, keys are distinct, and series are rows of them."""
+    reader = source.open(None)
+    try:
+        for batch in _some(reader):
+            assert batch.source == source.name
+            assert batch.keys.schema.equals(KEYS)
+            assert batch.samples.schema.equals(SAMPLES)
+            assert batch.unread.schema.equals(REJECTS)
+            keys = list(zip(*(column.to_pylist() for column in batch.keys.columns), strict=True))
+            assert len(set(keys)) == len(keys), "a key appears twice"
+            series = batch.samples["series"].to_numpy()
+            assert not len(series) or int(series.max()) < len(keys)
+            assert batch.offered > 0, "an empty batch is None"
+    finally:
+        reader.close()
+
+
+def check_closing_twice_is_safe(source: Source) -> None:
+    """`close` may be called at any time, and again."""
+    reader = source.open(None)
+    reader.close()
+    reader.close()
+    reader = source.open(None)
+    next(_some(reader), None)
+    reader.close()
+    reader.close()
+
+
+def check_reading_twice_is_the_same(source: Source) -> None:
+    """Two readers from the beginning offer the same."""
+    assert offered(source, None) == offered(source, None)
+
+
+def check_resuming_loses_and_repeats_nothing(source: Source) -> None:
+    """A new reader at the cursor of any batch offers exactly what came after it."""
+    reader = source.open(None)
+    batches = list(_some(reader))
+    reader.close()
+    whole: Offered = Counter()
+    for batch in batches:
+        whole += contents(batch)
+    before: Offered = Counter()
+    for batch in batches:
+        before += contents(batch)
+        assert before + offered(source, batch.cursor) == whole, f"at cursor {batch.cursor}"
+
+
+def offered(source: Source, cursor: Cursor | None) -> Offered:
+    """Return everything a source offers after a cursor, whatever the batches."""
+    total: Offered = Counter()
+    reader = source.open(cursor)
+    try:
+        for batch in _some(reader):
+            total += contents(batch)
+    finally:
+        reader.close()
+    return total
+
+
+def contents(batch: Batch) -> Offered:
+    """Return what one batch offers, with repeats counted; values by their bits."""
+    keys = list(zip(*(column.to_pylist() for column in batch.keys.columns), strict=True))
+    series = batch.samples["series"].to_pylist()
+    times = batch.samples["time"].to_pylist()
+    bits = batch.samples["value"].to_numpy().view(np.uint64).tolist()
+    found: Offered = Counter(
+        (*keys[s], time, value) for s, time, value in zip(series, times, bits, strict=True)
+    )
+    for row in batch.unread.to_pylist():
+        found[tuple(str(value) for value in row.values())] += 1
+    return found
+
+
+def _some(reader: Reader) -> Iterator[Batch]:
+    """Yield batches until there is nothing; files that cannot be read are passed over.
+
+    Of a sampler, which always has something, only the first few.
+    """
+    for _ in range(POLLS_MAX):
+        try:
+            batch = reader.poll()
+        except InputError:
+            continue
+        if batch is None:
+            return
+        yield batch
