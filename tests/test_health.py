@@ -61,14 +61,15 @@ def naive(model: NoisyOr, evidence: Evidence, ticks, roster: Roster, entities: i
                 * min(1.0, max(0.0, (level[s] - model.severity_from) / width))
                 for s in present
             }
-            capped = [min(level[s], model.score_cap) for s in present]
-            target = sum(capped) / len(capped) / model.score_alarm if capped else 0.0
+            powers = [min(level[s], model.score_cap) ** 4 for s in present]
+            target = sum(powers) / len(powers) if powers else 0.0
             smooth[e] = target + keep * (smooth[e] - target)
             health = math.nan
             if present and coverage >= model.coverage_min:
                 health = 100.0 * math.prod(1.0 - part for part in lost.values())
             state[e] = naive_state(model, health, state[e])
-            row.append((health, coverage, smooth[e], state[e], lost))
+            own = smooth[e] ** 0.25 / model.score_alarm
+            row.append((health, coverage, own, state[e], lost))
         rows.append(row)
     return rows
 
@@ -286,17 +287,24 @@ def test_a_tick_takes_the_worst_of_its_samples_and_the_last_deadline():
     assert math.isnan(found.health[2, 0])
 
 
-def test_one_gross_tick_does_not_raise_the_entity_score_to_an_alarm():
-    house = House([0.3] * 4)
-    house.say(0.1, 0.1, 0.1, 0.1)
-    assert house.say(9.0, 9.0, 9.0, 9.0)[2] < 1.0
+def test_one_gross_sample_of_one_signal_does_not_raise_the_entity_score_to_an_alarm():
+    house = House([0.3] * 8)
+    house.say(*[0.1] * 8)
+    assert house.say(9.0, *[0.1] * 7)[2] < 1.0
 
 
-def test_a_lasting_multivariate_anomaly_raises_the_entity_score_to_an_alarm():
-    house = House([0.3] * 4)
+def test_a_lasting_anomaly_of_a_few_signals_raises_the_entity_score_to_an_alarm():
+    house = House([0.3] * 38)
     for _ in range(30):
-        score = house.say(3.0, 3.0, 3.0, 0.1)[2]
+        score = house.say(*[1.5] * 5, *[0.2] * 33)[2]
     assert score > 1.0
+
+
+def test_usual_scores_of_many_signals_do_not_add_up_to_an_alarm():
+    house = House([0.3] * 38)
+    for _ in range(30):
+        score = house.say(*[0.4] * 38)[2]
+    assert score < 0.7
 
 
 def test_the_scale_of_the_entity_score_does_not_depend_on_how_many_signals_there_are():

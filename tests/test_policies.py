@@ -151,6 +151,7 @@ def test_only_matching_entities_are_looked_at():
         policy(name="globs", match={"entities": ["host:web-*", "*:db-?"]}),
         policy(name="types", match={"types": ["link"]}),
         policy(name="both", match={"entities": ["*web*"], "types": ["host"]}),
+        policy(name="but", match={"exclude": ["host:*", "*9"]}),
         policy(name="all"),
     ]
     _, found, _ = run(rules, table([BAD] * 4, entities=names))
@@ -159,6 +160,7 @@ def test_only_matching_entities_are_looked_at():
         "globs": ["host:web-1", "host:db-1"],
         "types": ["link:web-1"],
         "both": ["host:web-1"],
+        "but": ["link:web-1"],
         "all": names,
     }
 

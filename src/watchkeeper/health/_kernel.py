@@ -177,7 +177,8 @@ def _walk(
             tally.present[e] += 1
             level = series.level[s]
             if level > 0.0:
-                tally.total[e] += min(level, cap)
+                square = min(level, cap) * min(level, cap)
+                tally.total[e] += square * square
             if taken[s] < 0.0:
                 tally.product[e] *= 1.0 - loss[s]
                 hits.cell[count] = first + e
@@ -200,12 +201,12 @@ def _settle(
         health = math.nan
         if present > 0 and coverage >= limits.coverage_min:
             health = 100.0 * tally.product[e]
-        level = tally.total[e] / present / alarm if present > 0 else 0.0
-        entities.score_now[e] = level + keep * (entities.score_now[e] - level)
+        level = tally.total[e] / present if present > 0 else 0.0
+        entities.score_now[e] = max(level + keep * (entities.score_now[e] - level), 0.0)
         entities.state_now[e] = state_of(health, int(entities.state_now[e]), limits)
         entities.health[t, e] = health
         entities.coverage[t, e] = coverage
-        entities.score[t, e] = entities.score_now[e]
+        entities.score[t, e] = math.sqrt(math.sqrt(entities.score_now[e])) / alarm
         entities.state[t, e] = entities.state_now[e]
         tally.product[e] = 1.0
         tally.total[e] = 0.0

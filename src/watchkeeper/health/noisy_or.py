@@ -4,6 +4,11 @@ health = 100 · Π(1 − wᵢ·sᵢ) over the series that are present, with seve
 anomaly score (Pearl, Probabilistic Reasoning in Intelligent Systems, 1988, section 4.3.2). A
 contribution is the share of the logarithm, ln(1 − wᵢsᵢ) / Σ ln(1 − wⱼsⱼ), so the shares of a cell
 add up to 1. Silence does not heal: an absent series leaves the product and lowers coverage.
+
+The entity's own anomaly score is the power mean (order 4) of its present series' scores, smoothed
+in time before the root is taken: a few signals that last stand out as much as many, one sample of
+one signal does not, and the scale is the same for 4 signals and for 400. docs/health.md has the
+measurements behind the order and the cap.
 """
 
 from __future__ import annotations
@@ -43,7 +48,7 @@ class Memory(NamedTuple):
     level: Floats  # the largest score of the last tick that had evidence
     deadline: Times  # silence until then is normal
     heard: Times  # the last tick with evidence; NEVER before the first
-    score: Floats  # the entity's smoothed score
+    score: Floats  # the entity's smoothed fourth power mean
     state: npt.NDArray[np.uint8]  # index into STATES
     tick: Times  # one element: the last tick assessed; NEVER before the first
 
@@ -58,8 +63,8 @@ class NoisyOr:
     :param fail: health below this is FAIL; `fail_clear`: it ends at or above this.
     :param coverage_min: with a smaller share of the expected series present, health is unknown.
     :param retire_hours: a series silent for longer, beyond its deadline, is no longer expected.
-    :param score_cap: the most one series adds to the entity's own score, before it is shared.
-    :param score_alarm: the mean capped score of the present series that is an alarm (1.0).
+    :param score_cap: anomaly scores above this count as this in the entity's own score.
+    :param score_alarm: the smoothed power mean of the scores that is an alarm (1.0).
     :param smoothing_seconds: time constant of the entity's own score.
     :raises ConfigError: the parameters contradict each other.
     """
@@ -72,8 +77,8 @@ class NoisyOr:
     fail_clear: float = 80.0
     coverage_min: float = 0.5
     retire_hours: float = 24.0
-    score_cap: float = 4.0
-    score_alarm: float = 1.0
+    score_cap: float = 2.0
+    score_alarm: float = 0.7
     smoothing_seconds: float = 600.0
 
     def __post_init__(self) -> None:

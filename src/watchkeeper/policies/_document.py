@@ -81,10 +81,14 @@ class _Strict(BaseModel):
 
 
 class Match(_Strict):
-    """Which entities a policy looks at: those that fit one of `entities` and one of `types`."""
+    """Which entities a policy looks at: those that fit one of `entities` and one of `types`.
+
+    `exclude` wins over both.
+    """
 
     entities: tuple[Glob, ...] = Field(default=("*",), description="globs over `type:name`")
     types: tuple[Name, ...] = Field(default=(), description="entity types; empty means all")
+    exclude: tuple[Glob, ...] = Field(default=(), description="globs of entities to leave out")
 
 
 class Rate(_Strict):
@@ -128,7 +132,9 @@ class Policy(_Strict):
         kind = entity.partition(":")[0]
         if self.match.types and kind not in self.match.types:
             return False
-        return any(_glob(glob).match(entity) is not None for glob in self.match.entities)
+        if any(_glob(glob).match(entity) for glob in self.match.exclude):
+            return False
+        return any(_glob(glob).match(entity) for glob in self.match.entities)
 
 
 @functools.lru_cache(maxsize=4096)
