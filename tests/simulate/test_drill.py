@@ -26,7 +26,7 @@ def known(*faults, entities=2, days=5):
     return Known(1, {}, entities, 0, days * DAY, faults)
 
 
-def results(folder, unwell=(), alarms=(), fired=(), entities=("host:a", "host:b")):
+def results(folder, unwell=(), alarms=(), fired=(), refused=(), entities=("host:a", "host:b")):
     """Write what `score` would: (entity, state, first minute, last minute), …, in odd order."""
     minutes = np.arange(0, 1440)
     stamps = pa.array(minutes * MINUTE).cast(pa.timestamp("ms", "UTC"))
@@ -53,6 +53,14 @@ def results(folder, unwell=(), alarms=(), fired=(), entities=("host:a", "host:b"
         }
     )
     pq.write_table(scores, folder / "scores.parquet")
+    quarantine = pa.table(
+        {
+            "entity": pa.array([row[0] for row in refused], pa.string()),
+            "metric": pa.array([row[1] for row in refused], pa.string()),
+            "time": pa.array([row[2] for row in refused], pa.int64()),
+        }
+    )
+    pq.write_table(quarantine, folder / "quarantine.parquet")
     lines = [
         json.dumps({"entity": entity, "phase": phase, "at": at * MINUTE}) + "\n"
         for entity, phase, at in fired
@@ -116,6 +124,7 @@ def test_a_missed_fault_counts_against_recall_and_a_benign_one_does_not(tmp_path
         "alarmed": 0,
         "unwell": 1,
         "fired": 0,
+        "quarantined": 0,
         "delay_median_s": 0,
         "lead_median_s": None,
     }
@@ -130,6 +139,29 @@ def test_unknown_health_is_how_missing_data_is_noticed_and_nothing_else(tmp_path
     results(tmp_path, unwell=gaps)
     first, second = drill(truth, tmp_path).findings
     assert first.unwell == 104 * MINUTE
+    assert second.noticed is None
+
+
+def test_a_host_already_unwell_is_noticed_when_it_gets_worse(tmp_path):
+    truth = known(fault(0, "host:a", "leak", 100, 200))
+    results(tmp_path, unwell=[("host:a", "warn", 1, 120), ("host:a", "fail", 120, 130)])
+    found = drill(truth, tmp_path)
+    assert found.findings[0].noticed == 120 * MINUTE
+    assert (found.incidents, found.false_incidents) == (1, 1)
+
+
+def test_quarantine_is_how_a_lying_sensor_is_noticed_and_nothing_else(tmp_path):
+    truth = known(fault(0, "host:a", "bad_sensor", 100, 200), fault(1, "host:b", "leak", 100, 200))
+    refused = [
+        ("host:a", "m", None),
+        ("host:a", "m", 90 * MINUTE),
+        ("host:a", "other", 101 * MINUTE),
+        ("host:a", "m", 106 * MINUTE),
+        ("host:b", "m", 106 * MINUTE),
+    ]
+    first, second = drill(truth, results(tmp_path, refused=refused)).findings
+    assert first.noticed == first.quarantined == 106 * MINUTE
+    assert second.quarantined == 106 * MINUTE
     assert second.noticed is None
 
 
@@ -150,7 +182,9 @@ def test_a_quiet_run_over_a_quiet_fleet_is_a_clean_sheet(tmp_path):
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 
 
-@pytest.mark.parametrize("name", ["health.parquet", "scores.parquet", "decisions.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["health.parquet", "scores.parquet", "decisions.jsonl", "quarantine.parquet"]
+)
 def test_results_that_are_missing_or_broken_are_an_input_error(tmp_path, name):
     results(tmp_path)
     (tmp_path / name).write_text("{broken")

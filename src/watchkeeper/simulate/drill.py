@@ -32,8 +32,10 @@ class Finding:
     """What became of one fault on one host; times in milliseconds since 1970, UTC, or None.
 
     :param alarmed: the first sample of the fault's metrics whose onset score reached 1.
-    :param unwell: when an incident began (for missing data, also when health became unknown).
+    :param unwell: when an incident began or got from warn to fail (for missing data, also when
+        health became unknown).
     :param fired: when the first decision fired.
+    :param quarantined: when the contract first refused a sample of the fault's metrics.
     """
 
     incident: int
@@ -46,11 +48,14 @@ class Finding:
     alarmed: int | None
     unwell: int | None
     fired: int | None
+    quarantined: int | None
 
     @property
     def noticed(self) -> int | None:
-        """When the product first said so, by health or by decision."""
-        return min((at for at in (self.unwell, self.fired) if at is not None), default=None)
+        """When the product first said so: by health, by decision, or a lying sensor by contract."""
+        refused = self.quarantined if self.fault == "bad_sensor" else None
+        said = [at for at in (self.unwell, self.fired, refused) if at is not None]
+        return min(said, default=None)
 
     @property
     def delay(self) -> float | None:
@@ -136,37 +141,48 @@ def drill(known: Known, folder: Path, grace: int = GRACE) -> Drill:
         health = pyarrow.parquet.read_table(
             folder / "health.parquet", columns=["entity", "time", "state"]
         )
-        unwell = _runs(health, (State.WARN, State.FAIL))
-        unknown = _runs(health, (State.UNKNOWN,))
-        alarms = _alarms(folder / "scores.parquet")
-        fired = _fired(folder / "decisions.jsonl")
+        said = Said(
+            unwell=_runs(health, (State.WARN, State.FAIL)),
+            failing=_runs(health, (State.FAIL,)),
+            unknown=_runs(health, (State.UNKNOWN,)),
+            alarms=_alarms(folder / "scores.parquet"),
+            fired=_fired(folder / "decisions.jsonl"),
+            refused=_refused(folder / "quarantine.parquet"),
+        )
     except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
         raise InputError(
             f"{folder}: not the results of `watchkeeper score`: {error}",
             hint="give the folder named by --out",
         ) from error
-    findings = tuple(
-        _finding(fault, unwell, unknown, alarms, fired, grace) for fault in known.faults
-    )
     return Drill(
-        findings=findings,
+        findings=tuple(_finding(fault, said, grace) for fault in known.faults),
         entity_days=known.entity_days,
-        incidents=sum(map(len, unwell.values())),
-        false_incidents=_false(unwell, known.faults, grace),
-        decisions=sum(map(len, fired.values())),
-        false_decisions=_false(fired, known.faults, grace),
+        incidents=sum(map(len, said.unwell.values())),
+        false_incidents=_false(said.unwell, known.faults, grace),
+        decisions=sum(map(len, said.fired.values())),
+        false_decisions=_false(said.fired, known.faults, grace),
     )
 
 
-def _finding(
-    fault: Truth, unwell: Moments, unknown: Moments, alarms: Moments, fired: Moments, grace: int
-) -> Finding:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """When the product said what; keys are (entity,), or (entity, metric) for the last row."""
+
+    unwell: Moments
+    failing: Moments
+    unknown: Moments
+    fired: Moments
+    alarms: Moments
+    refused: Moments
+
+
+def _finding(fault: Truth, said: Said, grace: int) -> Finding:
     window = (fault.onset, fault.end + grace)
     entity = (fault.entity,)
-    seen = list(unwell.get(entity, ()))
+    signals = [(fault.entity, metric) for metric in fault.metrics]
+    ill = [*said.unwell.get(entity, ()), *said.failing.get(entity, ())]
     if fault.fault == "missing_data":
-        seen += unknown.get(entity, ())
-    raised = [at for metric in fault.metrics for at in alarms.get((fault.entity, metric), ())]
+        ill += said.unknown.get(entity, ())
     return Finding(
         incident=fault.incident,
         entity=fault.entity,
@@ -175,9 +191,12 @@ def _finding(
         onset=fault.onset,
         detectable=fault.detectable,
         fail=fault.fail,
-        alarmed=_first(raised, window),
-        unwell=_first(seen, window),
-        fired=_first(fired.get(entity, ()), window),
+        alarmed=_first([at for signal in signals for at in said.alarms.get(signal, ())], window),
+        unwell=_first(ill, window),
+        fired=_first(said.fired.get(entity, ()), window),
+        quarantined=_first(
+            [at for signal in signals for at in said.refused.get(signal, ())], window
+        ),
     )
 
 
@@ -237,6 +256,13 @@ def _fired(path: Path) -> Moments:
     return _grouped(found)
 
 
+def _refused(path: Path) -> Moments:
+    table = pyarrow.parquet.read_table(path, columns=["entity", "metric", "time"]).drop_null()
+    times = table.column("time").cast(pa.int64()).to_pylist()
+    keys = zip(table["entity"].to_pylist(), table["metric"].to_pylist(), strict=True)
+    return _grouped(zip(keys, times, strict=True))
+
+
 def _grouped(found: Iterable[tuple[tuple[str, ...], int]]) -> Moments:
     groups: dict[tuple[str, ...], list[int]] = {}
     for place, at in found:
@@ -253,6 +279,7 @@ def _summary(findings: Sequence[Finding]) -> dict[str, Any]:
         "alarmed": sum(one.alarmed is not None for one in findings),
         "unwell": sum(one.unwell is not None for one in findings),
         "fired": sum(one.fired is not None for one in findings),
+        "quarantined": sum(one.quarantined is not None for one in findings),
         "delay_median_s": statistics.median(delays) if delays else None,
         "lead_median_s": statistics.median(leads) if leads else None,
     }
