@@ -48,7 +48,7 @@ fi
 echo "building .venv ($kind); this takes a minute or two the first time" >&2
 [[ -x .venv/bin/python ]] || "$python" -m venv .venv
 rm -f .venv/.runtime .venv/.dev
-pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet)
+pip=(.venv/bin/python -m pip --disable-pip-version-check -qq)
 read -ra locks <<<"$(locks_of "$kind")"
 "${pip[@]}" install --require-hashes --only-binary :all: "${locks[@]/#/--requirement=}"
 "${pip[@]}" install --no-deps --no-build-isolation --editable .
