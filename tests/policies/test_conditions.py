@@ -87,6 +87,11 @@ def test_a_condition_knows_which_metrics_it_reads(text, metrics):
     assert condition(text).metrics == metrics
 
 
+def test_a_metric_called_like_a_variable_is_not_that_variable():
+    checked = condition("signal.health > 1.0")
+    assert (checked.metrics, checked.names) == (("health",), {"signal"})
+
+
 def tables():
     number = st.sampled_from(NUMBERS)
     grid = st.lists(st.lists(number, min_size=4, max_size=4), min_size=1, max_size=3)
