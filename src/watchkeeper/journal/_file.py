@@ -108,6 +108,8 @@ class StoreFile:
             self._reader = self._connect(apsw.SQLITE_OPEN_READONLY)
             self._check_layout(self._reader)
         except (apsw.Error, OSError) as error:
+            if not read_only:
+                self._distrust(error)
             self.close()
             raise self.translate(error) from error
         except StoreError:
@@ -189,14 +191,26 @@ class StoreFile:
             if reader is not None:
                 reader.close(True)
             if writer is not None:
-                if self._failure:
-                    self._mark()  # once more: at the time of the error it may not have worked
-                    writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-                writer.close(True)
+                self._part_from(writer)
             lock, self._lock = self._lock, -1
             if lock >= 0:
                 os.ftruncate(lock, 0)
                 os.close(lock)
+
+    def _part_from(self, writer: apsw.Connection) -> None:
+        """Leave everything in the database file, with no WAL beside it, if the disk allows."""
+        try:
+            if not self._failure:
+                writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            self._distrust(error)
+        try:
+            if self._failure:
+                self._mark()  # once more: at the time of the error it may not have worked
+                writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            writer.close(True)
+        except apsw.Error as error:
+            self._distrust(error)
 
     def translate(self, error: Exception) -> StoreError:
         """Return our error for one of SQLite's or of the system's."""
@@ -329,12 +343,17 @@ class StoreFile:
         marker.unlink(missing_ok=True)
 
     def _copy_to(self, copy: Path) -> None:
-        old = self._connect(apsw.SQLITE_OPEN_READONLY)
+        old = self._connect(apsw.SQLITE_OPEN_READWRITE)
+        old.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # the old file stays as it is
         new = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, copy)
         try:
             new.execute("pragma synchronous=full").fetchall()
-            with new.backup("main", old, "main") as backup:
+            backup = new.backup("main", old, "main")
+            try:
                 backup.step(-1)
+                backup.finish()
+            finally:
+                backup.close(True)
         finally:
             new.close(True)
             old.close(True)

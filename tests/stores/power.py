@@ -1,0 +1,137 @@
+"""A disk that can lose power or fail to sync, as a SQLite file system layer.
+
+It keeps, for each file, what is on the disk for certain (the content at the last sync) and the
+writes since then. At a power cut any subset of those writes has reached the disk, each 512-byte
+sector by itself (the idea of SQLite's own test6.c). A failing sync forgets its writes, as Linux
+does: the page cache shows them, the disk does not hold them, and the next sync succeeds.
+
+Files are known by their inode, so a rename keeps their history; renames and removals themselves
+are taken as durable, because the stores sync the folder after each that matters.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import apsw
+
+SECTOR = 512
+LOST, TORN = 0.35, 0.3  # shares of un-synced writes
+
+
+class PowerIsOff(apsw.IOError):
+    """The machine has no power: whatever was going on did not happen."""
+
+
+class Disk(apsw.VFS):
+    """A file system over the platform's own. One at a time is alive, under its own name.
+
+    :param seed: decides which writes a cut loses and which syncs fail.
+    """
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name, self.random = name, random.Random(seed)
+        self.certain: dict[int, bytes] = {}
+        self.since: dict[int, list[tuple[int, bytes | None]]] = {}  # None: cut to this length
+        self.operations, self.cut_at = 0, None
+        self.sync_failure = 0.0  # share of syncs that fail
+        self.failed_syncs = 0
+        self.off = False
+        self.image: dict[str, bytes] = {}
+        self.folder: Path | None = None
+        super().__init__(name, "")
+
+    def xOpen(self, name, flags):
+        self.alive()
+        return _File(self, name, flags)
+
+    def xDelete(self, name, sync_folder):
+        self.alive()
+        super().xDelete(name, sync_folder)
+
+    def alive(self) -> None:
+        """Count one operation; cut the power when its turn has come."""
+        if not self.off:
+            self.operations += 1
+            if self.cut_at is not None and self.operations >= self.cut_at:
+                self.cut()
+        if self.off:
+            raise PowerIsOff("the power is off")
+
+    def cut(self) -> None:
+        """Turn the power off and remember what the disk of this folder holds."""
+        assert self.folder is not None
+        self.off = True
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file():
+                inode = path.stat().st_ino
+                known = inode in self.certain
+                content = self._survives(inode) if known else path.read_bytes()
+                self.image[str(path.relative_to(self.folder))] = content
+
+    def restore(self, folder: Path) -> None:
+        """Lay what the disk held at the cut into another folder."""
+        for name, content in self.image.items():
+            if name.endswith("-shm"):
+                continue  # memory, not disk
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+
+    def _survives(self, inode: int) -> bytes:
+        content = bytearray(self.certain[inode])
+        for offset, data in self.since[inode]:
+            chance = self.random.random()
+            if data is None:
+                if chance < 0.5:
+                    del content[offset:]
+                continue
+            if chance < LOST:
+                continue
+            torn = chance > 1 - TORN
+            for k in range(0, len(data), SECTOR):
+                if torn and self.random.random() < 0.5:
+                    continue
+                _lay(content, offset + k, data[k : k + SECTOR])
+        return bytes(content)
+
+
+class _File(apsw.VFSFile):
+    def __init__(self, disk: Disk, name, flags) -> None:
+        self.disk = disk
+        super().__init__("", name, flags)
+        path = name.filename() if isinstance(name, apsw.URIFilename) else name
+        self.inode = Path(path).stat().st_ino
+        if self.inode not in disk.certain or Path(path).stat().st_size == 0:
+            disk.certain[self.inode] = b""
+            disk.since[self.inode] = []
+
+    def xWrite(self, data, offset):
+        self.disk.alive()
+        self.disk.since[self.inode].append((offset, bytes(data)))
+        super().xWrite(data, offset)
+
+    def xTruncate(self, length):
+        self.disk.alive()
+        self.disk.since[self.inode].append((length, None))
+        super().xTruncate(length)
+
+    def xSync(self, flags):
+        self.disk.alive()
+        waiting, self.disk.since[self.inode] = self.disk.since[self.inode], []
+        if self.disk.random.random() < self.disk.sync_failure:
+            self.disk.failed_syncs += 1
+            raise apsw.IOError("EIO: the disk did not take it")
+        content = bytearray(self.disk.certain[self.inode])
+        for offset, data in waiting:
+            if data is None:
+                del content[offset:]
+            else:
+                _lay(content, offset, data)
+        self.disk.certain[self.inode] = bytes(content)
+
+
+def _lay(content: bytearray, offset: int, data: bytes) -> None:
+    if len(content) < offset:
+        content.extend(bytes(offset - len(content)))
+    content[offset : offset + len(data)] = data

@@ -1,0 +1,171 @@
+"""Processes that die: at random moments, at each named point, and beside another one."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from watchkeeper.errors import StoreLocked
+from watchkeeper.journal.sqlite import Sqlite as Journal
+from watchkeeper.ledger.sqlite import Sqlite as Ledger
+from watchkeeper.model import Millis
+from watchkeeper.testing.journal import START
+
+CHILD = Path(__file__).with_name("child.py")
+POINTS = {
+    "journal.before_commit": 7,
+    "journal.after_commit": 7,
+    "journal.before_checkpoint": 2,
+    "journal.after_checkpoint": 2,
+    "ledger.before_commit": 1,  # the first link
+    "ledger.after_commit": 9,
+    "ledger.before_checkpoint": 2,
+    "ledger.after_checkpoint": 2,
+    "ledger.key_written": 1,
+    "ledger.key_replaced": 1,
+    "ledger.head_written": 5,
+    "ledger.head_replaced": 5,
+}
+REWRITES = ["rewrite_copied", "rewrite_whole", "rewrite_bare", "rewrite_done"]
+
+
+def start(folder, *words):
+    return subprocess.Popen(
+        [sys.executable, str(CHILD), str(folder), *map(str, words)], stdout=subprocess.PIPE
+    )
+
+
+def told(child):
+    """Return what the dead child had acknowledged: the last entry, ticks and receipts."""
+    lines = [line.split() for line in child.stdout.read().decode().splitlines()]
+    child.stdout.close()
+    entries = [int(line[1]) for line in lines if line[0] in ("open", "entry")]
+    ticks = [int(line[1]) for line in lines if line[0] == "step"]
+    receipts = [line[1] for line in lines if line[0] == "receipt"]
+    return max(entries, default=0), max(ticks, default=0), receipts
+
+
+def examine(folder, acknowledged):
+    """See that both stores hold what was acknowledged, whole and proved, and go on from it."""
+    last, tick, receipts = acknowledged
+    journal = Journal(folder / "journal.sqlite").open()
+    entries = list(journal.read(START, 10**6))
+    assert journal.head() == len(entries)
+    assert len(entries) in (last, last + 1)
+    assert [entry.cursor for entry in entries] == [str(k) for k in range(len(entries))]
+    journal.close()
+    ledger = Ledger(folder / "ledger.sqlite").open()
+    ledger.prove()
+    mark = ledger.watermark()
+    assert (mark.tick if mark else 0) in (tick, tick + 1_000)
+    done = {order.key for order, receipt in ledger.orders(10**6) if receipt is not None}
+    assert set(receipts) <= done
+    assert len(done) <= len(ledger.orders(10**6))
+    ledger.close()
+    return len(entries)
+
+
+def test_a_process_killed_at_any_moment_loses_nothing_acknowledged(tmp_path):
+    """30 lives of one pair of stores."""
+    chance = random.Random(11)
+    lives, last, tick, receipts = 30, 0, 0, []
+    for _ in range(lives):
+        child = start(tmp_path)
+        assert child.stdout.readline().startswith(b"open")
+        time.sleep(chance.uniform(0.0, 0.08))  # the moment of death is what is random here
+        child.kill()
+        child.wait()
+        entry, one, some = told(child)
+        last, tick, receipts = max(last, entry), max(tick, one), receipts + some
+        journal = Journal(tmp_path / "journal.sqlite").open(read_only=True)
+        assert journal.head() in (last, last + 1)
+        last = journal.head()
+        journal.close()
+        ledger = Ledger(tmp_path / "ledger.sqlite").open(read_only=True)
+        ledger.prove()
+        mark = ledger.watermark()
+        tick = mark.tick if mark else 0
+        assert tick in (one, one + 1_000) or not one
+        ledger.close()
+    assert examine(tmp_path, (last, tick, receipts)) > lives
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_process_killed_at_this_point_loses_nothing_acknowledged(tmp_path, point):
+    child = start(tmp_path, point, POINTS[point])
+    assert child.wait(timeout=60) == -9, "the point was never reached"
+    acknowledged = told(child)
+    examine(tmp_path, acknowledged)
+
+
+@pytest.mark.parametrize("point", REWRITES)
+@pytest.mark.parametrize("store", ["journal", "ledger"])
+def test_a_rescue_killed_at_this_point_is_done_again(tmp_path, store, point):
+    child = start(tmp_path, f"{store}.after_commit", 20)
+    assert child.wait(timeout=60) == -9
+    acknowledged = told(child)
+    (tmp_path / f"{store}.sqlite.suspect").touch()
+    for _ in range(2):
+        again = start(tmp_path, f"{store}.{point}", 1)
+        assert again.wait(timeout=60) == -9, "the point was never reached"
+        again.stdout.close()
+        if not (tmp_path / f"{store}.sqlite.suspect").exists():
+            break
+    examine(tmp_path, acknowledged)
+    left = {path.name for path in tmp_path.iterdir() if store in path.name}
+    head = {"ledger.sqlite.head"} if store == "ledger" else set()
+    assert left - {"ledger.sqlite.head.new"} == {f"{store}.sqlite", f"{store}.sqlite.lock"} | head
+
+
+def test_a_second_process_is_refused_while_the_first_lives(tmp_path):
+    child = start(tmp_path)
+    assert child.stdout.readline().startswith(b"open")
+    with pytest.raises(StoreLocked, match=f"process {child.pid} owns this journal"):
+        Journal(tmp_path / "journal.sqlite").open()
+    with pytest.raises(StoreLocked, match=f"process {child.pid} owns this ledger"):
+        Ledger(tmp_path / "ledger.sqlite").open()
+    child.kill()
+    child.wait()
+    examine(tmp_path, told(child))
+
+
+def test_another_process_reads_and_proves_while_one_writes(tmp_path):
+    child = start(tmp_path)
+    for _ in range(10):
+        child.stdout.readline()
+    journal = Journal(tmp_path / "journal.sqlite").open(read_only=True)
+    ledger = Ledger(tmp_path / "ledger.sqlite").open(read_only=True)
+    seen = 0
+    for _ in range(20):
+        entries = list(journal.read(START, 10**6))
+        assert [entry.offset for entry in entries] == list(range(1, len(entries) + 1))
+        assert len(entries) >= seen
+        seen = len(entries)
+        ledger.prove()
+        ledger.health(Millis(10**9))
+        child.stdout.readline()
+    assert child.poll() is None
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    journal.close()
+    ledger.close()
+
+
+def test_a_clean_end_leaves_no_log_beside_the_stores(tmp_path):
+    environment = os.environ | {"WATCHKEEPER_CHILD_ENTRIES": "20"}
+    subprocess.run([sys.executable, str(CHILD), str(tmp_path)], env=environment, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "journal.sqlite",
+        "journal.sqlite.lock",
+        "keys",
+        "ledger.sqlite",
+        "ledger.sqlite.head",
+        "ledger.sqlite.lock",
+    ]
