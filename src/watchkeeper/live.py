@@ -22,6 +22,7 @@ from watchkeeper.bulk import versions
 from watchkeeper.core import Observed
 from watchkeeper.model import KEYS, REJECTS, Assessed, Millis, Offset
 from watchkeeper.reports import Facts, Findings, gather
+from watchkeeper.reports._words import rfc3339
 from watchkeeper.results import HEALTH_FILE, SCORES_FILE, health_rows
 from watchkeeper.service import Service
 from watchkeeper.state import State
@@ -107,8 +108,10 @@ class Live:
             "ready": service.ready.is_set(),
             "rulebook": service.house.rulebook.digest,
             "journal": {"head": service.house.journal.head()},
-            "watermark": None if mark is None else {"offset": mark.offset, "tick": mark.tick},
-            "now": self._clock(),
+            "watermark": None
+            if mark is None
+            else {"offset": mark.offset, "tick": rfc3339(mark.tick), "tick_ms": mark.tick},
+            "now": rfc3339(self._clock()),
             "traffic": {
                 "offered": traffic.offered,
                 "accepted": traffic.accepted,
@@ -157,7 +160,7 @@ class Live:
             scored.add_metric([outcome], counts[outcome])
         head, mark = status["journal"]["head"], status["watermark"]
         lag = head - (mark["offset"] if mark else 0)
-        behind = (status["now"] - mark["tick"]) / 1000 if mark else 0.0
+        behind = (self._clock() - mark["tick_ms"]) / 1000 if mark else 0.0
         families: list[Metric] = [
             info, samples, scored,
             GaugeMetricFamily("watchkeeper_journal_entries", "Entries in the journal.", head),

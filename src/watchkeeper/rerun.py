@@ -74,6 +74,7 @@ def replayed(
                 "offered": facts.offered,
                 **{name: getattr(again.counts, name) for name in COUNTS},
             },
+            "window": {"first_tick": again.since, "last_tick": again.until},
             "series_digest": series_digest(again.state.series.keys),
             "digest": again.digest,
         }

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from watchkeeper import plugins
@@ -287,9 +288,15 @@ def reader(folder: Path) -> Callable[[Sequence[tuple[str, str, str]]], pa.Table]
     """Return a function that reads the scores of chosen (entity, metric, attributes)."""
 
     def read(chosen: Sequence[tuple[str, str, str]]) -> pa.Table:
-        wanted = {name: sorted({row[i] for row in chosen}) for i, name in enumerate(KEYS.names)}
-        filters = [(name, "in", values) for name, values in wanted.items()]
-        return pq.read_table(folder / "scores.parquet", filters=filters or None)
+        wanted = pc.scalar(False)
+        for name_of in chosen:
+            same = pc.scalar(True)
+            for name, value in zip(KEYS.names, name_of, strict=True):
+                same = same & (pc.field(name) == value)
+            wanted = wanted | same
+        return pads.dataset(folder / "scores.parquet").to_table(
+            filter=wanted, batch_size=1 << 16, batch_readahead=2, fragment_readahead=1
+        )
 
     return read
 

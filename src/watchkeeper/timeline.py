@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -21,6 +21,9 @@ BLOCK_SAMPLES = 1 << 18
 BLOCK_CELLS = 1 << 20  # ticks × entities
 SILENT_TICKS = 60  # after so many ticks without a sample from anybody, ticks wait for the next
 BINS_MAX = 1 << 20
+
+
+Part = tuple[Rows, Times, Floats]  # series, time, value
 
 
 class Block(NamedTuple):
@@ -36,15 +39,17 @@ class Block(NamedTuple):
 class Timeline:
     """Collects checked samples in any order, then hands them out in time.
 
-    20 bytes a sample are held in memory, twice while they are sorted.
+    20 bytes a sample are held in memory, up to twice that while they are laid out.
     """
 
     tick: Millis
     _numbers: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    _parts: list[tuple[Rows, Times, Floats]] = field(default_factory=list)
+    _parts: list[Part] = field(default_factory=list)
 
     def add(self, keys: pa.RecordBatch, samples: pa.RecordBatch) -> None:
         """Take the accepted samples of one batch."""
+        if samples.num_rows == 0:
+            return
         rows = zip(*(keys[name].to_pylist() for name in KEYS.names), strict=True)
         numbers = self._numbers
         codes = np.fromiter(
@@ -72,39 +77,50 @@ class Timeline:
         position[[self._numbers[key] for key in sorted(self._numbers)]] = np.arange(
             len(position), dtype=np.uint32
         )
-        series, time, value = (np.concatenate(column) for column in zip(*self._parts, strict=True))
-        self._parts.clear()
-        series = position[series]
-        first, width, counts = _histogram(time, int(self.tick))
-        limit = max(1, BLOCK_CELLS // max(1, entities))
+        tick, limit = int(self.tick), max(1, BLOCK_CELLS // max(1, entities))
+        first, width, counts = _histogram([part[1] for part in self._parts], tick)
         block_of = _cut(counts, BLOCK_SAMPLES, max(1, limit // width))
-        order, starts = _by_block(time, int(self.tick), first, width, block_of)
-        if order is not None:
-            series, time, value = series[order], time[order], value[order]
-            del order
+        starts = _starts(counts, block_of)
+        count = int(starts[-1])
+        series, time, value = np.empty(count, np.uint32), np.empty(count, np.int64), np.empty(count)
+        at = starts[:-1].copy()
+        for part in _drained(self._parts):
+            _place(*part, position, tick, first, width, block_of, at, series, time, value)
         last = np.iinfo(np.int64).min
         for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
             if start == end:
                 continue
             block = _sorted(series[start:end], time[start:end], value[start:end], len(position))
-            ticks = _ticks(block[1], int(self.tick), int(last), limit)
+            ticks = _ticks(block[1], tick, int(last), limit)
             last = ticks[-1]
             yield Block(ticks, *block)
 
 
-def _histogram(time: Times, tick: int) -> tuple[int, int, Times]:
+def _histogram(times: list[Times], tick: int) -> tuple[int, int, Times]:
     """Count samples in bins of `width` ticks; widths are powers of two, so few bins suffice."""
-    low, high = int(-(-int(time.min()) // tick)), int(-(-int(time.max()) // tick))
+    low = min(-(-int(time.min()) // tick) for time in times)
+    high = max(-(-int(time.max()) // tick) for time in times)
     width = 1
     while (high - low) // width >= BINS_MAX:
         width *= 2
-    return low, width, _count(time, tick, low, width, (high - low) // width + 1)
+    counts = np.zeros((high - low) // width + 1, np.int64)
+    for time in times:
+        _count(time, tick, low, width, counts)
+    return low, width, counts
 
 
-def _by_block(time: Times, tick: int, first: int, width: int, block_of: Times) -> tuple[Any, Times]:
-    """Return a stable order by block (None when it is so already) and where each block starts."""
-    blocks = int(block_of[-1]) + 1
-    return _partition(time, tick, first, width, block_of, blocks)
+def _starts(counts: Times, block_of: Times) -> Times:
+    """Return where each block starts among all samples, and their number at the end."""
+    sizes = np.zeros(int(block_of[-1]) + 1, np.int64)
+    np.add.at(sizes, block_of, counts)
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+
+
+def _drained(parts: list[Part]) -> Iterator[Part]:
+    """Hand the parts out in order and let go of each, so that memory is held once, not twice."""
+    parts.reverse()
+    while parts:
+        yield parts.pop()
 
 
 def _sorted(series: Rows, time: Times, value: Floats, count: int) -> tuple[Rows, Times, Floats]:
@@ -139,11 +155,9 @@ def _ticks(time: Times, tick: int, last: int, limit: int) -> Times:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
-def _count(time: Times, tick: int, first: int, width: int, bins: int) -> Times:
-    counts = np.zeros(bins, np.int64)
+def _count(time: Times, tick: int, first: int, width: int, counts: Times) -> None:
     for i in range(len(time)):
         counts[((time[i] + tick - 1) // tick - first) // width] += 1
-    return counts
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
@@ -164,28 +178,28 @@ def _cut(counts: Times, samples_max: int, bins_max: int) -> Times:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
-def _partition(
-    time: Times, tick: int, first: int, width: int, block_of: Times, blocks: int
-) -> tuple[Times | None, Times]:
-    """Counting sort by block."""
-    starts = np.zeros(blocks + 1, np.int64)
-    last, tidy = 0, True
+def _place(
+    series: Rows,
+    time: Times,
+    value: Floats,
+    position: Rows,
+    tick: int,
+    first: int,
+    width: int,
+    block_of: Times,
+    at: Times,
+    series_out: Rows,
+    time_out: Times,
+    value_out: Floats,
+) -> None:
+    """Put each sample of one part behind the others of its block; `at` moves on."""
     for i in range(len(time)):
         block = block_of[((time[i] + tick - 1) // tick - first) // width]
-        starts[block + 1] += 1
-        tidy = tidy and block >= last
-        last = block
-    for b in range(blocks):
-        starts[b + 1] += starts[b]
-    if tidy:
-        return None, starts
-    order = np.empty(len(time), np.int64)
-    at = starts[:-1].copy()
-    for i in range(len(time)):
-        block = block_of[((time[i] + tick - 1) // tick - first) // width]
-        order[at[block]] = i
-        at[block] += 1
-    return order, starts
+        place = at[block]
+        at[block] = place + 1
+        series_out[place] = position[series[i]]
+        time_out[place] = time[i]
+        value_out[place] = value[i]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)

@@ -14,7 +14,7 @@ def simulate(
     scenario: str = "small",
     hosts: int | None = None,
     duration: str | None = None,
-    interval: str | None = None,
+    interval: str = "60s",
     output: Output = "text",
 ) -> int:
     """Make a seeded fleet with faults, and the truth about them beside it.
