@@ -86,8 +86,9 @@ def _best(work: object, times: int = 3) -> float:
     return min(spent)
 
 
-def bench(folder: Path, hosts: int, duration: str, seed: int, repeat: int) -> dict[str, object]:
+def bench(folder: Path, given: argparse.Namespace) -> dict[str, object]:
     """Run everything in `folder`; return the figures, and print them as they come."""
+    score = ["score", *(["--config", given.config] if given.config else [])]
     limits = {
         "memory_copy_gb_s": memory_copy(),
         "parquet_write_m_samples_s": parquet_write(folder),
@@ -102,12 +103,13 @@ def bench(folder: Path, hosts: int, duration: str, seed: int, repeat: int) -> di
 
     log, data, small = folder / "log", folder / "fleet.parquet", folder / "small.parquet"
     measured(["simulate", "--scenario", "small", "--duration", "2h", "--out", small], log)
-    cold = measured(["score", small, "--out", folder / "warm"], log)
+    cold = measured([*score, small, "--out", folder / "warm"], log)
     print(
         f"first     {cold.wall_s:.1f} s for 86,400 samples, kernels compiled when they were not yet"
     )
 
-    whole = ["--scenario", "fleet", "--hosts", hosts, "--duration", duration, "--seed", seed]
+    whole = ["--scenario", "fleet", "--hosts", given.hosts]
+    whole += ["--duration", given.duration, "--seed", given.seed]
     made = measured(["simulate", *whole, "--out", data], log)
     samples = pq.read_metadata(data).num_rows
     _line("simulate", samples, made)
@@ -117,8 +119,8 @@ def bench(folder: Path, hosts: int, duration: str, seed: int, repeat: int) -> di
     for workers in (1, 2):
         out = folder / f"out-{workers}"
         tries = [
-            measured(["score", data, "--out", out, "--workers", workers], log)
-            for _ in range(repeat)
+            measured([*score, data, "--out", out, "--workers", workers], log)
+            for _ in range(given.repeat)
         ]
         runs[workers] = min(tries, key=lambda cost: cost.wall_s)
         digests[workers] = json.loads((out / "run.json").read_text())["digest"]
@@ -154,11 +156,12 @@ def main() -> int:
     parser.add_argument("--duration", default="1d")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--repeat", type=int, default=2, help="the best of so many runs counts")
+    parser.add_argument("--config", type=Path, help="configuration for `score`")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="watchkeeper-bench-"))
     try:
-        figures = bench(folder, given.hosts, given.duration, given.seed, given.repeat)
+        figures = bench(folder, given)
     finally:
         shutil.rmtree(folder)
     if given.json is not None:
