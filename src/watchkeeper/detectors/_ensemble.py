@@ -22,6 +22,7 @@ from watchkeeper.model import Floats, Times, Traits, digest
 NO_DEADLINE = (1 << 63) - 1
 BLOCKS, BLOCK = 8, 12  # an alarm is remembered for 7 to 8 blocks of 12 samples
 SPAN = BLOCKS * BLOCK
+CHUNK = 16_384  # samples scored at a time, so that what lies between the detectors stays in cache
 NOTABLE = 0.5  # below, the first band in order is shown, or bands would flicker
 MARGIN = 1.1  # by this factor a score must exceed those of the span to be news
 AT, FILLED = BLOCKS, BLOCKS + 1  # columns of the alarms behind the largest score of each block
@@ -124,26 +125,33 @@ class Ensemble:
 
         Calls on samples of disjoint rows may run at once on one state.
         """
-        count = len(samples.row)
         samples = Samples(*map(_plain, samples))
         traits = Traits(*map(_plain, traits))
-        value = _rates.per_second(
-            state.rates, samples.row, samples.time, samples.value, traits.counter
-        )
-        samples = samples._replace(value=value)
+        count = len(samples.row)
+        value, onset = np.empty(count), np.empty(count)
         out = np.full((4, count), np.nan)
         out[3] = 0.0
         by = np.zeros(count, np.uint8)
         deadline = np.full(count, NO_DEADLINE, np.int64)
+        for start in range(0, count, CHUNK):
+            now = slice(start, start + CHUNK)
+            row, time, arrived, raw = (column[now] for column in samples)
+            rate = _rates.per_second(state.rates, row, time, raw, traits.counter)
+            part = Samples(row, time, arrived, rate)
+            self._judge(state, part, traits, out[:, now], by[now], deadline[now])
+            _onsets(state.alarms, row, out[3, now], onset[now])
+            value[now] = rate
+        scores = Scores(value, out[0], out[1], out[2], out[3], onset, deadline, by)
+        return state, scores
+
+    def _judge(
+        self, state: Memory, samples: Samples, traits: Traits, out: Any, by: Any, deadline: Times
+    ) -> None:
         for k, (detector, part) in enumerate(zip(self.detectors, state.parts, strict=True)):
             _, scored = detector.score(part, samples, traits)
-            if scored.deadline is None:
-                _lead(k, *scored[:4], out, by)
-            else:
+            if scored.deadline is not None:
                 np.minimum(deadline, scored.deadline, out=deadline)
-        onset = np.empty(count)
-        _onsets(state.alarms, samples.row, out[3], onset)
-        return state, Scores(value, out[0], out[1], out[2], out[3], onset, deadline, by)
+            _lead(k, *scored[:4], out, by)
 
 
 def name(detector: Detector[Any]) -> str:

@@ -35,6 +35,8 @@ FIRST_EXCESS = 0.5  # heavier than most telemetry: the first hours must not alar
 FIRST_LIMIT = 50.0
 LEAST_QUANTILE = 1.0  # a series that hardly moves would otherwise find every move a wonder
 LEAST_EXCESS = 0.2  # about the normal law's tail; thinner ones would make small steps look gross
+PACE = 0.01  # of the quantile, at each sample: slow, or one long incident becomes the norm
+EXCESS_PACE = 0.005  # of the mean excess, at each sample above the quantile
 MOST = 300.0  # deviations above are all alike
 WARMUP = 16  # samples before any score
 REMEMBERED = 1 << 20  # samples; counts stop here, which also keeps them exact in 32 bits
@@ -87,14 +89,15 @@ def rate(tails: Any, row: int, z: float) -> float:
     z = min(z, MOST)
     quantile, excess, seen = tails[row, QUANTILE], tails[row, EXCESS], tails[row, SEEN]
     needed = BASE + GROWTH * decades(max(seen, WARMUP)) + DOUBT / max(seen, WARMUP)
-    step = max(0.02, 1.0 / (seen + 10.0))
+    step = max(PACE, 1.0 / (seen + 10.0))
     if z > quantile:
         beyond = log(z / quantile)
         surprise = SURPRISE_AT_QUANTILE + beyond / (excess * LN10)
         above = tails[row, ABOVE]
         # one gross anomaly must not blunt the tail for the next one, hence the clip
         taught = min(beyond, 4.0 * excess) - excess
-        tails[row, EXCESS] = max(excess + taught * max(0.01, 1.0 / (above + 6.0)), LEAST_EXCESS)
+        excess += taught * max(EXCESS_PACE, 1.0 / (above + 6.0))
+        tails[row, EXCESS] = max(excess, LEAST_EXCESS)
         tails[row, ABOVE] = min(above + 1.0, REMEMBERED)
         tails[row, QUANTILE] = quantile * (1.0 + step * (1.0 - SHARE))
     else:
@@ -128,9 +131,9 @@ class Slow:
         power = 2 ** int(math.log2(count))
         log10 = (math.log2(power) + (count - power) / power) * math.log10(2)
         score = surprise / (BASE + GROWTH * log10 + DOUBT / count) if self.seen >= WARMUP else 0.0
-        step = max(0.02, 1 / (self.seen + 10))
+        step = max(PACE, 1 / (self.seen + 10))
         if is_tail:
-            weight = max(0.01, 1 / (self.above + 6))
+            weight = max(EXCESS_PACE, 1 / (self.above + 6))
             mean = (1 - weight) * self.excess + weight * min(beyond, 4 * self.excess)
             self.excess = max(mean, LEAST_EXCESS)
             self.above += 1

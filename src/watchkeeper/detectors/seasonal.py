@@ -41,60 +41,62 @@ class State(NamedTuple):
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
-def _profile(day: Any, into: int) -> float:
+def _profile(day: Any, r: int, into: int) -> float:
     """Return the day's offset `into` ms after midnight, between bin centres; NaN if unknown."""
-    place = into / WIDTH - 0.5
-    left = math.floor(place)
-    part = place - left
-    before: float = day[int(left) % BINS]
-    after: float = day[(int(left) + 1) % BINS]
-    return before + part * (after - before)
+    place = into / WIDTH + (BINS - 0.5)  # one day on, so that it is positive
+    left = int(place)
+    before: float = day[r, left % BINS]
+    after: float = day[r, (left + 1) % BINS]
+    return before + (place - left) * (after - before)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
-def _learn(small: Any, day: Any, hour: Any, b: int, share: float, days: float, rest: Any) -> None:
-    held, taught, far, age = rest
+def _learn(state: Any, r: int, b: int, share: float, days: float, found: Any) -> None:
+    held, taught, far, age = found
+    hour, small, day = state.hour, state.small, state.day
     h = b * HOURS // BINS
-    if hour[h] == 0.0:
-        hour[h] = abs(held)
-    hour[h] += min(share / (min(age, days) + 1.0), 0.5) * (abs(held) - hour[h])
-    small[VISIT] += share
-    if math.isnan(day[b]):
-        day[b] = far
+    if hour[r, h] == 0.0:
+        hour[r, h] = abs(held)
+    hour[r, h] += min(share / (min(age, days) + 1.0), 0.5) * (abs(held) - hour[r, h])
+    small[r, VISIT] += share
+    if math.isnan(day[r, b]):
+        day[r, b] = far
     else:
-        day[b] += share / (small[PRIOR] + max(small[VISIT], share) + 1e-6) * taught
+        day[r, b] += share / (small[r, PRIOR] + max(small[r, VISIT], share) + 1e-6) * taught
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
 def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, out: Any) -> None:
+    # rows are indexed, not sliced: a view of each array at each sample would cost half the time
     days, spread_pace, clip, damp = knobs
+    level, times, small = state.level, state.time, state.small
     for i in range(len(row)):
         r, x, t = row[i], tail.clamp(value[i], tail.LARGEST), time[i]
         if not math.isfinite(x):
             continue
         seen = state.tail[r, tail.SEEN]
         if seen == 0.0:
-            state.level[r] = x
-            state.time[r, :] = t
-        day, week, hour, small = state.day[r], state.week[r], state.hour[r], state.small[r]
-        share = min(max(t - state.time[r, 1], 0), WIDTH) / WIDTH
-        state.time[r, 1] = t
-        age = (t - state.time[r, 0]) / DAY
-        b = t % DAY // WIDTH
-        w = t // DAY % 7 * BLOCKS + b * BLOCKS // BINS
-        if b + 1.0 != small[BIN]:
-            small[BIN], small[VISIT] = b + 1.0, 0.0
-            small[PRIOR] = 0.0 if math.isnan(day[b]) else min(max(age, 1.0), days)
-        offset = _profile(day, t % DAY)
+            level[r] = x
+            times[r, 0] = times[r, 1] = t
+        share = min(max(t - times[r, 1], 0), WIDTH) / WIDTH
+        times[r, 1] = t
+        age = (t - times[r, 0]) / DAY
+        date = t // DAY
+        into = t - date * DAY
+        b = into // WIDTH
+        w = date % 7 * BLOCKS + b * BLOCKS // BINS
+        if b + 1.0 != small[r, BIN]:
+            small[r, BIN], small[r, VISIT] = b + 1.0, 0.0
+            small[r, PRIOR] = 0.0 if math.isnan(state.day[r, b]) else min(max(age, 1.0), days)
+        offset = _profile(state.day, r, into)
         known = age >= 1.0 and not math.isnan(offset)
-        expected = state.level[r] + (offset + week[w] if known else 0.0)
+        expected = level[r] + (offset + state.week[r, w] if known else 0.0)
         move = x - expected
-        floor = tail.STILL * abs(state.level[r]) + tail.TINIEST
-        own = hour[b * HOURS // BINS]
-        usual = small[ERROR]
-        if own > 0.0 and age >= SPREAD_AFTER:
-            usual = 0.5 * (usual + own)
-        spread = max(1.25 * usual, floor)
+        floor = tail.STILL * abs(level[r]) + tail.TINIEST
+        own, usual = state.hour[r, b * HOURS // BINS], small[r, ERROR]
+        most = clip * max(usual, floor) if seen >= tail.WARMUP else math.inf
+        spread = 1.25 * (0.5 * (usual + own) if own > 0.0 and age >= SPREAD_AFTER else usual)
+        spread = max(spread, floor)
         score = tail.damped(tail.rate(state.tail, r, abs(move) / spread), move, worse[r], damp)
         out[3, i] = score if age >= SPREAD_AFTER else 0.5 * score
         if known:
@@ -103,15 +105,14 @@ def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, 
             out[1, i] = expected - reach
             out[2, i] = expected + reach
         cold = 1.0 / (seen + 1.0)
-        most = clip * max(small[ERROR], floor) if seen >= tail.WARMUP else math.inf
         held = tail.clamp(move, most)
-        small[ERROR] += max(spread_pace, cold) * (abs(held) - small[ERROR])
-        far = x - state.level[r]
-        taught = held if known else far - day[b]
-        _learn(small, day, hour, b, share, days, (held, taught, far, age))
+        small[r, ERROR] += max(spread_pace, cold) * (abs(held) - small[r, ERROR])
+        far = x - level[r]
+        taught = held if known else far - state.day[r, b]
+        _learn(state, r, b, share, days, (held, taught, far, age))
         if age >= WEEK_AFTER:
-            week[w] += BLOCK_PACE * share * BLOCKS / BINS * held
-        state.level[r] += max(0.5 * share / BINS, cold) * held
+            state.week[r, w] += BLOCK_PACE * share * BLOCKS / BINS * held
+        level[r] += max(0.5 * share / BINS, cold) * held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
