@@ -64,11 +64,13 @@ def test_a_module_is_small_and_says_what_it_is(path):
 
 @pytest.mark.parametrize("path", CODE, ids=name)
 def test_a_function_fits_on_a_screen(path):
-    long = {
-        node.name: node.end_lineno - node.lineno + 1
-        for node in functions(parsed(path))
-        if node.end_lineno - node.lineno >= FUNCTION_MAX
-    }
+    long = {}
+    for node in functions(parsed(path)):
+        told = node.body[0] if ast.get_docstring(node) else None
+        lines = node.end_lineno - node.lineno + 1
+        lines -= told.end_lineno - told.lineno + 1 if told else 0
+        if lines > FUNCTION_MAX:
+            long[node.name] = lines
     assert not long, f"more than {FUNCTION_MAX} lines, push ifs up and fors down: {long}"
 
 
