@@ -60,6 +60,12 @@ def test_the_size_of_blocks_does_not_show(size):
     assert found == rows(WHOLE)
 
 
+def test_counters_are_right_read_backwards_one_tick_at_a_time():
+    fleet = Fleet(SMALL, 3)
+    found = [rows(fleet.block(Block(tick, tick + 1))) for tick in reversed(range(300))]
+    assert [row for tick in reversed(found) for row in tick] == rows(WHOLE)[: 300 * 240]
+
+
 def test_samples_come_sorted_by_time_then_series():
     order = np.lexsort((WHOLE.series, WHOLE.time))
     assert (order == np.arange(order.size)).all()
