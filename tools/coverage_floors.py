@@ -48,7 +48,10 @@ def _measured() -> tuple[list[str], int]:
     measured.load()
     lines, missed = [], 0
     for name, (floor, files) in FLOORS.items():
-        total = measured.report(include=[files], file=StringIO(), ignore_errors=True)
+        try:
+            total = measured.report(include=[files], file=StringIO(), ignore_errors=True)
+        except coverage.exceptions.NoDataError:
+            total = 0.0  # nothing of it ran
         verdict = "ok" if total >= floor else "TOO LOW"
         missed += total < floor
         lines.append(f"{name:<12}{total:6.1f} %  floor {floor:.0f} %  {verdict}")
