@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
@@ -288,17 +289,29 @@ def reader(folder: Path) -> Callable[[Sequence[tuple[str, str, str]]], pa.Table]
     """Return a function that reads the scores of chosen (entity, metric, attributes)."""
 
     def read(chosen: Sequence[tuple[str, str, str]]) -> pa.Table:
-        wanted = pc.scalar(False)
-        for name_of in chosen:
-            same = pc.scalar(True)
-            for name, value in zip(KEYS.names, name_of, strict=True):
-                same = same & (pc.field(name) == value)
-            wanted = wanted | same
-        return pads.dataset(folder / "scores.parquet").to_table(
-            filter=wanted, batch_size=1 << 16, batch_readahead=2, fragment_readahead=1
+        near = pc.scalar(True)
+        for index, name in enumerate(KEYS.names[:2]):
+            near = near & pc.field(name).isin(sorted({key[index] for key in chosen}))
+        found = pads.dataset(folder / "scores.parquet").to_table(
+            filter=near, batch_size=1 << 16, batch_readahead=2, fragment_readahead=1
         )
+        return found.filter(pa.array(_among(found, chosen)))
 
     return read
+
+
+def _among(table: pa.Table, chosen: Sequence[tuple[str, str, str]]) -> npt.NDArray[np.bool_]:
+    """Return which rows name one of the chosen series."""
+    code = np.zeros(table.num_rows, np.int64)
+    wanted = np.zeros(len(chosen), np.int64)
+    for index, name in enumerate(KEYS.names):
+        column = table[name].unify_dictionaries().combine_chunks()
+        names = {value: number for number, value in enumerate(column.dictionary.to_pylist())}
+        size = len(names) + 1  # one more, for names that no row has
+        code = code * size + column.indices.to_numpy()
+        wanted = wanted * size + [names.get(key[index], len(names)) for key in chosen]
+    result: npt.NDArray[np.bool_] = np.isin(code, wanted)
+    return result
 
 
 def _codes(names: list[str]) -> tuple[pa.Array, np.ndarray[Any, np.dtype[np.int32]]]:

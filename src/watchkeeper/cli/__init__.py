@@ -6,6 +6,7 @@ Results go to stdout, diagnostics and progress to stderr. Exit codes: 0 ok, 1 fo
 
 from __future__ import annotations
 
+import os
 import sys
 
 from watchkeeper import __version__
@@ -72,6 +73,9 @@ def run(arguments: list[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output had enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return result if isinstance(result, int) else 0
 
 

@@ -1,9 +1,10 @@
 """The contract's warn and crit bounds: how close a value is, and when its trend will get there.
 
-Score 1 at warn, 2 at crit, linear between and beyond; below warn a ramp of half that gap. The
-forecast scores 1 when crit is a day away and 2 when it is four hours away. It needs a trend that
-is consistent (the slopes between all pairs of the last bucket means, as Theil 1950 and Sen 1968)
-and that reaches where the series has not been of late, or a daily rise would alarm every morning.
+Score 1 at warn, 2 at crit, linear between and beyond; below warn a ramp of a tenth of it, or half
+the gap if that is less. The forecast scores 1 when crit is a day away and 2 when it is four hours
+away. It needs a trend that is consistent (the slopes between all pairs of the last bucket means,
+as Theil 1950 and Sen 1968) and that reaches where the series has not been of late, or a daily rise
+would alarm every morning.
 """
 
 from __future__ import annotations
@@ -57,8 +58,11 @@ def _level(y: float, warn: float, crit: float) -> float:
     gap = crit - warn
     if gap <= 0.0:
         return 2.0 if y >= crit else 0.0
-    beyond = (y - warn) / gap
-    return min(max(1.0 + (beyond if beyond > 0.0 else 2.0 * beyond), 0.0), MOST)
+    if y > warn:
+        return min(1.0 + (y - warn) / gap, MOST)
+    # The gap may be wide (1 error a second is odd, 100 are a disaster): none is still none.
+    ramp = min(0.5 * gap, 0.1 * abs(warn))
+    return max(1.0 - (warn - y) / ramp, 0.0) if ramp > 0.0 else 0.0
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
@@ -218,8 +222,10 @@ def _slow_level(y: float, warn: float, crit: float) -> float:
     crit = warn + abs(warn) / 10 if math.isnan(crit) else crit
     if crit <= warn:
         return 2.0 if y >= crit else 0.0
-    near, far = warn - (crit - warn) / 2, warn + 3 * (crit - warn)
-    return float(np.interp(y, [near, warn, far], [0.0, 1.0, MOST]))
+    if y <= warn:
+        ramp = min((crit - warn) / 2, abs(warn) / 10)
+        return max(0.0, 1.0 - (warn - y) / ramp) if ramp else 0.0
+    return float(np.interp(y, [warn, warn + 3 * (crit - warn)], [1.0, MOST]))
 
 
 def _foretold(closed: dict[int, float], now: int, crit: float, record: float) -> float:
