@@ -135,11 +135,13 @@ class Ensemble:
         deadline = np.full(count, NO_DEADLINE, np.int64)
         for start in range(0, count, CHUNK):
             now = slice(start, start + CHUNK)
-            row, time, arrived, raw = (column[now] for column in samples)
-            rate = _rates.per_second(state.rates, row, time, raw, traits.counter)
-            part = Samples(row, time, arrived, rate)
+            part = Samples(
+                samples.row[now], samples.time[now], samples.arrived[now], samples.value[now]
+            )
+            rate = _rates.per_second(state.rates, *part[:2], part.value, traits.counter)
+            part = part._replace(value=rate)
             self._judge(state, part, traits, out[:, now], by[now], deadline[now])
-            _onsets(state.alarms, row, out[3, now], onset[now])
+            _onsets(state.alarms, part.row, out[3, now], onset[now])
             value[now] = rate
         scores = Scores(value, out[0], out[1], out[2], out[3], onset, deadline, by)
         return state, scores
