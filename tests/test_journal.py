@@ -38,9 +38,10 @@ def test_the_file_is_the_plug():
     assert plugins.load("journal", "sqlite") is Sqlite
 
 
-def test_both_stores_hold_the_same_text_of_file():
+@pytest.mark.parametrize("name", ["_file.py", "_layout.py"])
+def test_both_stores_hold_the_same_text(name):
     source = Path(__file__).parents[1] / "src" / "watchkeeper"
-    assert (source / "journal/_file.py").read_bytes() == (source / "ledger/_file.py").read_bytes()
+    assert (source / "journal" / name).read_bytes() == (source / "ledger" / name).read_bytes()
 
 
 def test_a_second_writer_is_refused_with_the_pid_of_the_first(path):

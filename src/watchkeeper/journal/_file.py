@@ -1,7 +1,7 @@
 """One SQLite file as a durable store: who owns it, how it opens, how it fails, how it is rescued.
 
-The journal and the ledger hold the same text of this file (a test compares them), because
-families do not import each other.
+The journal and the ledger hold the same text of this file and of `_layout.py` (a test compares
+them), because families do not import each other.
 
 * One writer connection, WAL, `synchronous=FULL`: when a transaction returns, it is on the disk.
 * Checkpoints are ours, after the commit, because SQLite's own hide their I/O errors.
@@ -19,7 +19,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,14 @@ from watchkeeper.errors import (
     StoreVersion,
 )
 
+from ._layout import Layout
+
 OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL file: sqlite.org/wal.html#walresetbug
 CHECKPOINT_PAGES = 2000  # of 8 KiB: the WAL stays near 16 MiB, and a checkpoint near 10 ms
 BUSY_MILLIS = 10_000  # only a checkpoint by another process can make us wait
 PAGE_BYTES = 8192
+TROUBLE = (apsw.Error, UnicodeDecodeError)  # what a read can raise
+DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError)
 DISTRUST_HINT = "see the system's log for this disk; then start again, which rewrites the store"
 
 
@@ -45,30 +48,6 @@ def _nothing(point: str) -> None:
 
 
 crash_point: Callable[[str], None] = _nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What a store's file must look like.
-
-    :param name: `journal` or `ledger`, for messages.
-    :param application: SQLite's application_id. :param version: schema version (user_version).
-    :param schema: the SQL that creates every table.
-    """
-
-    name: str
-    application: int
-    version: int
-    schema: str
-
-
-def queries(path: Path) -> dict[str, str]:
-    """Return the named queries of a .sql file: each starts with a line `-- name: NAME`."""
-    found: dict[str, str] = {}
-    for part in path.read_text(encoding="utf-8").split("-- name: ")[1:]:
-        name, _, text = part.partition("\n")
-        found[name.strip()] = text.strip()
-    return found
 
 
 class StoreFile:
@@ -105,9 +84,9 @@ class StoreFile:
                 raise StoreError(
                     f"{path}: there is no {layout.name}", hint="run the service once, or --data"
                 )
-            self._reader = self._connect(apsw.SQLITE_OPEN_READONLY)
+            self._reader = self._open_reader()
             self._check_layout(self._reader)
-        except (apsw.Error, OSError) as error:
+        except (*TROUBLE, OSError) as error:
             if not read_only:
                 self._distrust(error)
             self.close()
@@ -151,7 +130,7 @@ class StoreFile:
             assert self._reader is not None, "closed"
             try:
                 return self._reader.execute(sql, tuple(bindings)).fetchall()
-            except apsw.Error as error:
+            except TROUBLE as error:
                 raise self.translate(error) from error
 
     @contextmanager
@@ -160,12 +139,12 @@ class StoreFile:
 
         While it lasts the WAL cannot shrink, so it is for proofs, not for long lives.
         """
-        reader = self._connect(apsw.SQLITE_OPEN_READONLY)
+        reader = self._open_reader()
 
         def ask(sql: str, bindings: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
             try:
                 yield from reader.execute(sql, tuple(bindings))
-            except apsw.Error as error:
+            except TROUBLE as error:
                 raise self.translate(error) from error
 
         try:
@@ -218,7 +197,7 @@ class StoreFile:
             return StoreFull(
                 f"{self.path}: no space left; nothing was stored", hint="free space on this disk"
             )
-        if isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError):
+        if isinstance(error, DAMAGE):
             return self._corrupt(str(error))
         if isinstance(error, apsw.BusyError | apsw.LockedError):
             return StoreLocked(f"{self.path}: {error}", hint="another program holds this database")
@@ -227,12 +206,26 @@ class StoreFile:
     def _corrupt(self, what: str) -> CorruptionError:
         return CorruptionError(f"{self.path}: {what}", hint="restore this file from a backup")
 
-    def _connect(self, flags: int, path: Path | None = None) -> apsw.Connection:
-        connection = apsw.Connection(str(path or self.path), flags=flags, vfs=self._vfs)
+    def _connect(self, flags: int, name: str = "") -> apsw.Connection:
+        connection = apsw.Connection(name or str(self.path), flags=flags, vfs=self._vfs)
         connection.set_busy_timeout(BUSY_MILLIS)
         for pragma in ("mmap_size=0", "cell_size_check=on", "trusted_schema=off"):
             connection.execute(f"pragma {pragma}").fetchall()
         return connection
+
+    def _open_reader(self) -> apsw.Connection:
+        reader = self._connect(apsw.SQLITE_OPEN_READONLY)
+        try:
+            reader.execute("select 1 from sqlite_schema").fetchall()
+        except apsw.CantOpenError:
+            # A disk that may not be written has no room for SQLite's shared memory; without a
+            # WAL the file is all there is, and nobody can change it.
+            reader.close(True)
+            if not self.read_only or self._beside("-wal").exists():
+                raise
+            flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            reader = self._connect(flags, f"{self.path.absolute().as_uri()}?immutable=1")
+        return reader
 
     def _open_writer(self) -> apsw.Connection:
         writer = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
@@ -345,7 +338,7 @@ class StoreFile:
     def _copy_to(self, copy: Path) -> None:
         old = self._connect(apsw.SQLITE_OPEN_READWRITE)
         old.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # the old file stays as it is
-        new = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, copy)
+        new = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, str(copy))
         try:
             new.execute("pragma synchronous=full").fetchall()
             backup = new.backup("main", old, "main")

@@ -24,7 +24,8 @@ from watchkeeper.journal._entry import (
     unseal,
     unseal_block,
 )
-from watchkeeper.journal._file import Layout, StoreFile, queries
+from watchkeeper.journal._file import StoreFile
+from watchkeeper.journal._layout import Layout, queries
 from watchkeeper.journal._numbers import Numbers
 from watchkeeper.model import SAMPLES, Checked, Control, Cursor, Entry, Millis, Offset, Rows, Times
 

@@ -89,6 +89,9 @@ class Ledger(Protocol):
     def links(self, after: int = 0) -> Iterator[Link]:
         """Yield the audit chain in order."""
 
+    def head(self) -> Link:
+        """Return the newest link; its hash stands for everything before it."""
+
     def note(self, kind: str, at: Millis, body: str) -> None:
         """Add an administrative fact to the audit chain."""
 

@@ -23,8 +23,9 @@ from watchkeeper.ledger._chain import (
     receipt_link_body,
     step_link_body,
 )
-from watchkeeper.ledger._file import Layout, StoreFile, queries
+from watchkeeper.ledger._file import StoreFile
 from watchkeeper.ledger._head import Head, read_head, signing_key, write_head
+from watchkeeper.ledger._layout import Layout, queries
 from watchkeeper.ledger._prove import prove
 from watchkeeper.ledger._rows import EVER, Snapshot, assessed, decision
 from watchkeeper.model import (
@@ -214,6 +215,10 @@ class SqliteLedger:
         while rows := self._file.query(SQL["links"], (after, PAGE_LINKS)):
             yield from (Link(*row) for row in rows)
             after = rows[-1][0]
+
+    def head(self) -> Link:
+        """Return the newest link; its hash stands for everything before it."""
+        return Link(*self._file.query(SQL["last_link"])[0])
 
     def note(self, kind: str, at: Millis, body: str) -> None:
         """Add an administrative fact (canonical JSON) to the audit chain."""
