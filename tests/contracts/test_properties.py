@@ -1,0 +1,78 @@
+"""The slow, obvious check agrees with the fast one, however the batch was cut or mixed."""
+
+import math
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.contracts.test_check import BOTH, HOST, NOW, accepted, batch
+
+from watchkeeper.contracts import Known, check
+
+METRICS = ("cpu", "temperature", "errors", "other")
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["host:a", "host:b", "link:c"]),
+        st.sampled_from(METRICS),
+        st.sampled_from([{}, {"k": "v"}]),
+        st.integers(NOW - 5_000_000, NOW + 700_000) | st.sampled_from([-1, 0, 2**62]),
+        st.sampled_from([0.0, 0.5, 1.0, -0.1, 1.1, 200.0, math.nan, math.inf]),
+    ),
+    max_size=40,
+)
+BOUNDS = {"cpu": (0, 1), "temperature": (-40, 150), "errors": (0, math.inf)}
+AGES = {"cpu": 3_600_000, "temperature": 3_600_000, "errors": 86_400_000}
+
+
+def fits(row):
+    """Say by hand whether a sample is accepted."""
+    entity, metric, _, time, value = row
+    known = entity.startswith("host:") and metric in BOUNDS
+    low, high = BOUNDS[metric] if known else (-math.inf, math.inf)
+    age = AGES[metric] if known else math.inf
+    return (
+        math.isfinite(value)
+        and low <= value <= high
+        and 0 <= time < 7_258_118_400_000
+        and NOW - age <= time <= NOW + 600_000
+    )
+
+
+@given(ROWS)
+@settings(deadline=None)
+def test_what_is_accepted_is_what_one_would_accept_by_hand(rows):
+    checked = check(BOTH, batch(rows), NOW)
+    good = [row for row in rows if fits(row)]
+    assert sorted(map(repr, accepted(checked))) == sorted(map(repr, good))
+    assert checked.offered == checked.samples.num_rows + checked.rejected.num_rows == len(rows)
+
+
+@given(ROWS)
+@settings(deadline=None)
+def test_accepted_samples_are_sorted_and_ties_keep_their_order(rows):
+    got = accepted(check(BOTH, batch(rows), NOW))
+    order = {}
+    for entity, metric, attributes, _, _ in rows:
+        order.setdefault((entity, metric, str(attributes)), len(order))
+    good = [row for row in rows if fits(row)]
+    assert got == sorted(good, key=lambda row: (order[row[0], row[1], str(row[2])], row[3]))
+
+
+@given(ROWS, st.integers(0, 40), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_neither_cutting_nor_mixing_nor_memory_shows(rows, cut, random):
+    whole = check(BOTH, batch(rows), NOW)
+    known = Known(BOTH)
+    parts = [check(BOTH, batch(part), NOW, known=known) for part in (rows[:cut], rows[cut:])]
+    together = [row for part in parts for row in accepted(part)]
+    assert sorted(map(repr, together)) == sorted(map(repr, accepted(whole)))
+    mixed = list(rows)
+    random.shuffle(mixed)
+    again = check(BOTH, batch(mixed), NOW)
+    assert sorted(map(repr, accepted(again))) == sorted(map(repr, accepted(whole)))
+    reasons = sorted(again.rejected["reason"].to_pylist())
+    assert reasons == sorted(whole.rejected["reason"].to_pylist())
+
+
+def test_a_closed_contract_alone_refuses_the_rest():
+    checked = check([HOST], batch([("host:a", "other", {}, NOW, 1.0)]), NOW)
+    assert checked.rejected["reason"].to_pylist() == ["unknown_metric"]
