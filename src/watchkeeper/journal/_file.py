@@ -66,7 +66,6 @@ class StoreFile:
                 hint="install apsw 3.51.3 or newer",
             )
         self.path, self.read_only = path, read_only
-        self.created = False  # whether this opening made the file
         self._layout, self._vfs = layout, vfs or None
         self._writing, self._reading = threading.RLock(), threading.Lock()
         self._writer: apsw.Connection | None = None
@@ -229,11 +228,11 @@ class StoreFile:
 
     def _open_writer(self) -> apsw.Connection:
         writer = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-        self.created = (
+        created = (
             not writer.execute("select 1 from sqlite_schema").fetchall()
             and writer.pragma("user_version") == 0
         )
-        if not self.created:
+        if not created:
             self._check_layout(writer)  # before the first change to a file that may not be ours
         for pragma in (
             f"page_size={PAGE_BYTES}",
@@ -244,7 +243,7 @@ class StoreFile:
             "cache_size=-16000",
         ):
             writer.execute(f"pragma {pragma}").fetchall()
-        if self.created:
+        if created:
             writer.execute("begin immediate")
             writer.execute(self._layout.schema)
             writer.execute(f"pragma application_id={self._layout.application}")
@@ -337,18 +336,11 @@ class StoreFile:
 
     def _copy_to(self, copy: Path) -> None:
         old = self._connect(apsw.SQLITE_OPEN_READWRITE)
-        old.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # the old file stays as it is
-        new = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, str(copy))
         try:
-            new.execute("pragma synchronous=full").fetchall()
-            backup = new.backup("main", old, "main")
-            try:
-                backup.step(-1)
-                backup.finish()
-            finally:
-                backup.close(True)
+            old.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # the old file stays as it is
+            old.execute("pragma synchronous=full").fetchall()
+            old.execute("vacuum into ?", (str(copy),))
         finally:
-            new.close(True)
             old.close(True)
         _sync(copy)
 
