@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from watchkeeper.core import enrol, fresh
+from watchkeeper.detectors._checkpoint import dump as dump_detectors
+from watchkeeper.detectors._checkpoint import load as load_detectors
 from watchkeeper.errors import CorruptionError
 from watchkeeper.model import KEYS, Checkpoint, Millis, Offset, canonical
 from watchkeeper.panel import Current
@@ -34,7 +36,7 @@ def dump(rulebook: Rulebook, state: State) -> Checkpoint:
     parts = {
         "series": _ipc(series),
         "kept": _ipc(pa.table(dict(zip(Kept._fields, state.kept, strict=True)))),
-        "detectors": rulebook.ensemble.dump(state.detectors),
+        "detectors": dump_detectors(rulebook.ensemble, state.detectors),
         "health": rulebook.health.dump(state.health),
         "held": dump_held(state.held),
     }
@@ -79,7 +81,7 @@ def load(
     state.now = Current(_column(series, "score"), _column(series, "deadline"))
     kept = _table(parts["kept"])
     state.kept = Kept(*(_column(kept, name) for name in Kept._fields))
-    state.detectors = rulebook.ensemble.load(parts["detectors"])
+    state.detectors = load_detectors(rulebook.ensemble, parts["detectors"])
     state.health = rulebook.health.load(parts["health"])
     state.held = load_held(parts["held"])
     state.offset, state.arrived = Offset(header["offset"]), Millis(header["arrived"])

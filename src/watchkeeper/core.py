@@ -26,8 +26,11 @@ from watchkeeper.engines import Engine
 from watchkeeper.health import Evidence, Roster
 from watchkeeper.model import (
     KEYS,
+    REJECTS,
+    SAMPLES,
     Assessed,
     Counts,
+    Cursor,
     Decision,
     Entry,
     Millis,
@@ -266,6 +269,29 @@ def resume(rulebook: Rulebook, state: State, at: Millis) -> State:
         )
     state.tick = before
     return state
+
+
+def warm_up(rulebook: Rulebook, engine: Engine) -> None:
+    """Carry made-up entries through, so that every kernel is compiled, or loaded."""
+    new = pa.RecordBatch.from_pylist(
+        [{"entity": "host:warm-up", "metric": m, "attributes": "{}"} for m in ("a", "b")], KEYS
+    )
+    state = fresh(rulebook)
+    for offset in (1, 2, 3):
+        at = offset * 10 * rulebook.tick
+        columns = (pa.array([0, 1], pa.uint32()), pa.array([at, at]), pa.array([1.0, 2.0]))
+        entry = Entry(
+            offset=Offset(offset),
+            source="",
+            cursor=Cursor(""),
+            arrived=Millis(at),
+            first=0 if offset == 1 else 2,
+            new=new if offset == 1 else new.slice(0, 0),
+            samples=pa.RecordBatch.from_arrays(columns, schema=SAMPLES),
+            rejected=pa.RecordBatch.from_pylist([], REJECTS),
+        )
+        state, _, _ = close(rulebook, state, entry)
+        state, _ = take(rulebook, state, entry, engine)
 
 
 def _steps(rulebook: Rulebook, state: State, concluded: Concluded, pending: Pending) -> list[Step]:

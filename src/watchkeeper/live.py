@@ -201,7 +201,7 @@ class Live:
             offered=counts.accepted + counts.rejected,
             since=min((Millis(one.time) for one in kept), default=since),
             until=tick,
-            digest=house.ledger.head(),
+            digest=house.ledger.head().hash,
             problems=tuple(sorted(self._service.traffic.failing.values())),
         )
         return gather(

@@ -309,7 +309,9 @@ def _among(table: pa.Table, chosen: Sequence[tuple[str, str, str]]) -> npt.NDArr
         names = {value: number for number, value in enumerate(column.dictionary.to_pylist())}
         size = len(names) + 1  # one more, for names that no row has
         code = code * size + column.indices.to_numpy()
-        wanted = wanted * size + [names.get(key[index], len(names)) for key in chosen]
+        wanted = wanted * size + np.array(
+            [names.get(key[index], len(names)) for key in chosen], np.int64
+        )
     result: npt.NDArray[np.bool_] = np.isin(code, wanted)
     return result
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from watchkeeper import pipeline
+from watchkeeper import core, pipeline
 from watchkeeper.actions import Action
 from watchkeeper.contracts import Known
 from watchkeeper.core import Observed
@@ -91,6 +91,8 @@ class Service:
 
     def run(self) -> int:
         """Recover, run until stopped, drain in flow order; return the exit code."""
+        if not self._warmed_up():
+            return 0
         decider = Decider(
             self.house.journal, self.house.ledger, self.house.reread, self.house.engine, self.watch
         )
@@ -122,6 +124,13 @@ class Service:
         if slow:
             log.error("stages did not finish in time", stages=slow)
         return 1 if self.failure or slow else 0
+
+    def _warmed_up(self) -> bool:
+        """Compile the kernels before telemetry waits for them; False when stopped meanwhile."""
+        warming = self._thread("warm", core.warm_up, self.house.rulebook, self.house.engine)
+        while warming.is_alive() and not self.stop.is_set():
+            warming.join(0.1)
+        return not self.stop.is_set()
 
     def _begin(self, journalled: Rulebook | None) -> None:
         """Journal what this run is judged by, when it changed, and that it started."""

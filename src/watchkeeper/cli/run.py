@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,10 +57,26 @@ def run(
     said += f"listen: {listen!r}\n" if listen else ""
     said += f"data: {str(data)!r}\n" if data else ""
     settings = configured(config, said)
+    _log_as_json()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return _serve(settings, stop, once=once, dry_run=dry_run)
+
+
+def _log_as_json() -> None:
+    """One JSON object a line on stderr: time, level, event, and what belongs to it."""
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
 
 
 def _serve(settings: Config, stop: threading.Event, *, once: bool, dry_run: bool) -> int:
