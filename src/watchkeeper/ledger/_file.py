@@ -35,7 +35,7 @@ from watchkeeper.errors import (
 from ._layout import Layout
 
 OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL file: sqlite.org/wal.html#walresetbug
-CHECKPOINT_PAGES = 2000  # of 8 KiB: the WAL stays near 16 MiB, and a checkpoint near 10 ms
+CHECKPOINT_PAGES = 2000  # of 8 KiB: the WAL stays near 16 MiB, and a checkpoint near 20 ms
 BUSY_MILLIS = 10_000  # only a checkpoint by another process can make us wait
 PAGE_BYTES = 8192
 TROUBLE = (apsw.Error, UnicodeDecodeError)  # what a read can raise
