@@ -34,6 +34,7 @@ from watchkeeper.model import (
     Decision,
     Entry,
     Millis,
+    Offset,
     Order,
     Step,
     Times,

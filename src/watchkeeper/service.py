@@ -92,7 +92,7 @@ class Service:
     def run(self) -> int:
         """Recover, run until stopped, drain in flow order; return the exit code."""
         if not self._warmed_up():
-            return 0
+            return 1 if self.failure else 0
         decider = Decider(
             self.house.journal, self.house.ledger, self.house.reread, self.house.engine, self.watch
         )
