@@ -25,6 +25,7 @@ class Follower:
     """Reads what was added to any of the files since it last looked.
 
     :param positions: name -> {"at", "line", "inode"}, changed while reading; the cursor holds it.
+        `packed` marks files whose positions are not bytes on the disk.
     """
 
     def __init__(self, paths: tuple[str, ...], root: str, open_: Open, positions: Any) -> None:
@@ -40,14 +41,12 @@ class Follower:
         """
         for found in expand(self._paths, self._root)[0]:
             name = found.key
-            try:
-                got = self._more(found)
-            except InputError:
-                self._drop(name)
-                raise
+            got = self._more(found)
             if got is not None:
                 parts, at, line = got
-                self.positions[name] = {"at": at, "line": line, "inode": self._tails[name].inode}
+                tail = self._tails[name]
+                position = {"at": at, "line": line, "inode": tail.inode}
+                self.positions[name] = position | ({"packed": 1} if tail.reader.packed else {})
                 return parts, name
         return None
 
@@ -57,31 +56,46 @@ class Follower:
             self._drop(name)
 
     def _more(self, found: Found) -> Any:
-        name = found.key
+        """Read on in one file; one that failed is left alone until it changes."""
         try:
             stat = found.path.stat()
         except OSError:
             return None  # rotated away this very moment; the next look finds its successor
-        tail = self._tails.get(name) or self._resume(found, stat)
-        if tail is None:
+        looks = (found.key, stat.st_ino, stat.st_size)
+        if looks in self._refused:
             return None
-        rotated = tail.inode != stat.st_ino
-        if not rotated and stat.st_size < tail.reader.at and not tail.reader.packed:
-            rotated = True  # emptied in place
-        got = tail.reader.read()
-        if got is not None or not rotated:
-            return got
-        self._drop(name)
-        self.positions.pop(name, None)
-        tail = self._begin(found, found.path, stat, {})
-        return tail.reader.read() if tail is not None else None
+        try:
+            return self._read_on(found, stat)
+        except NothingToRead:
+            return None  # not even a header yet
+        except InputError:
+            tail = self._tails.get(found.key)
+            if tail is not None and tail.inode != stat.st_ino:
+                self.positions.pop(found.key, None)  # the file before failed; not this one
+            else:
+                self._refused.add(looks)
+            self._drop(found.key)
+            raise
 
-    def _resume(self, found: Found, stat: os.stat_result) -> _Tail | None:
+    def _read_on(self, found: Found, stat: os.stat_result) -> Any:
+        tail = self._tails.get(found.key) or self._resume(found, stat)
+        renamed = tail.inode != stat.st_ino
+        emptied = not renamed and not tail.reader.packed and stat.st_size < tail.reader.at
+        got = tail.reader.read()
+        if got is None and renamed:
+            got = tail.reader.finish()
+        if got is not None or not (renamed or emptied):
+            return got
+        self._drop(found.key)
+        self.positions.pop(found.key, None)
+        return self._begin(found, found.path, stat, {}).reader.read()
+
+    def _resume(self, found: Found, stat: os.stat_result) -> _Tail:
         """Open a file where the cursor stands, also when it was renamed meanwhile."""
         position = self.positions.get(found.key, {})
         inode = position.get("inode", stat.st_ino)
         if inode == stat.st_ino:
-            if stat.st_size < position.get("at", 0):
+            if stat.st_size < position.get("at", 0) and "packed" not in position:
                 position = {}  # emptied in place
             return self._begin(found, found.path, stat, position)
         for other in sorted(found.path.parent.iterdir()):
@@ -91,20 +105,10 @@ class Follower:
 
     def _begin(
         self, found: Found, path: Path, stat: os.stat_result, position: dict[str, int]
-    ) -> _Tail | None:
-        name = found.key
-        hopeless = (name, stat.st_ino, stat.st_size)
-        if hopeless in self._refused:
-            return None
-        try:
-            reader = self._open(path, found, position.get("at", 0), position.get("line", 1))
-        except NothingToRead:
-            return None  # not even a header yet
-        except InputError:
-            self._refused.add(hopeless)
-            raise
-        self._tails[name] = _Tail(reader, stat.st_ino)
-        return self._tails[name]
+    ) -> _Tail:
+        reader = self._open(path, found, position.get("at", 0), position.get("line", 1))
+        self._tails[found.key] = _Tail(reader, stat.st_ino)
+        return self._tails[found.key]
 
     def _drop(self, name: str) -> None:
         tail = self._tails.pop(name, None)

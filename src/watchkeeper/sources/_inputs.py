@@ -93,6 +93,7 @@ def _meant(text: str, problems: list[InputError]) -> tuple[list[Path], Path]:
 
 def _inside(folder: Path, problems: list[InputError]) -> list[Path]:
     files: list[Path] = []
+    before = len(problems)
 
     def note(error: OSError) -> None:
         problems.append(refused(str(error.filename), error))
@@ -104,7 +105,7 @@ def _inside(folder: Path, problems: list[InputError]) -> list[Path]:
             for name in sorted(names)
             if not name.startswith(".") and _is_ours(name)
         ]
-    if not files and not problems:
+    if not files and len(problems) == before:
         problems.append(_nothing(str(folder), f"holds no {', '.join(FORMATS)}"))
     return files
 

@@ -48,7 +48,7 @@ class Lines:
     """
 
     def __init__(self, stream: Stream, name: str, *, waits: bool = False) -> None:
-        self._stream, self._name, self._waits = stream, name, waits
+        self._stream, self._name, self.waits = stream, name, waits
         self._carry = b""
         self.at, self.line = 0, 1
         self._ended: InputError | None = None
@@ -85,10 +85,10 @@ class Lines:
                 )
             if self._ended is not None:
                 raise self._ended
-            if self._waits or not data:
+            if self.waits or not data:
                 return None
             cut = len(data)
-        elif len(data) < size and not self._waits and self._ended is None:
+        elif len(data) < size and not self.waits and self._ended is None:
             cut = len(data)  # the end: a last line may lack its line feed
         lines = data[:cut] if cut < len(data) else data
         feeds = _feeds(lines)

@@ -59,6 +59,10 @@ class Parquet:
         self.at += batch.num_rows
         return parts, self.at, self.at
 
+    def finish(self) -> tuple[Parts, int, int] | None:
+        """Read on; a Parquet file is always finished."""
+        return self.read()
+
     def close(self) -> None:
         """Release the file. Safe to call twice."""
         self._file.close()

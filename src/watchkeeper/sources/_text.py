@@ -72,6 +72,11 @@ class Text:
         self._parts = pieces
         return self._done(*first)
 
+    def finish(self) -> tuple[Parts, int, int] | None:
+        """Read on, knowing that nothing will be added any more to the last line."""
+        self._lines.waits = False
+        return self.read()
+
     def close(self) -> None:
         """Release the file. Safe to call twice."""
         self._lines.close()
