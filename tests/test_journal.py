@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
 
 import apsw
 import numpy as np
@@ -36,12 +35,6 @@ def test_sqlite_keeps_the_promise(check, path):
 
 def test_the_file_is_the_plug():
     assert plugins.load("journal", "sqlite") is Sqlite
-
-
-@pytest.mark.parametrize("name", ["_file.py", "_layout.py"])
-def test_both_stores_hold_the_same_text(name):
-    source = Path(__file__).parents[1] / "src" / "watchkeeper"
-    assert (source / "journal" / name).read_bytes() == (source / "ledger" / name).read_bytes()
 
 
 def test_a_second_writer_is_refused_with_the_pid_of_the_first(path):

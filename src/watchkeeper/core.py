@@ -280,7 +280,7 @@ def warm_up(rulebook: Rulebook, engine: Engine) -> None:
     state = fresh(rulebook)
     for offset in (1, 2, 3):
         at = offset * 10 * rulebook.tick
-        columns = (pa.array([0, 1], pa.uint32()), pa.array([at, at]), pa.array([1.0, 2.0]))
+        columns = [pa.array([0, 1], pa.uint32()), pa.array([at, at]), pa.array([1.0, 2.0])]
         entry = Entry(
             offset=Offset(offset),
             source="",

@@ -20,7 +20,7 @@ from watchkeeper.actions import Action, receipt
 from watchkeeper.contracts import Contract, Known, check
 from watchkeeper.core import Concluded, Observed
 from watchkeeper.engines import Engine
-from watchkeeper.errors import ActionRefused, VerifyError
+from watchkeeper.errors import ActionRefused, CorruptionError, VerifyError
 from watchkeeper.journal import Journal
 from watchkeeper.ledger import Ledger, step_link_body
 from watchkeeper.model import Batch, Checked, Checkpoint, Entry, Millis, Offset, Order, Step
@@ -150,6 +150,12 @@ class Decider:
         if restored is not None:
             self.fold.rulebook, self.fold.state = restored
         mark = ledger.watermark()
+        if mark is not None and mark.offset > journal.head():
+            raise CorruptionError(
+                f"the ledger has concluded entry {mark.offset}, the journal ends at"
+                f" {journal.head()}",
+                hint="restore journal and ledger of the same time from a backup",
+            )
         self._done = mark.tick if mark is not None else Millis(0)
         self._saved = newest.tick if newest is not None else Millis(0)
 

@@ -258,21 +258,24 @@ class _Names:
 
 def health_rows(kept: Sequence[Assessed]) -> pa.Table:
     """Return assessments of the ledger as rows of health.parquet."""
-    signals = [
+    parts = [contribution for one in kept for contribution in one.contributions]
+    starts = np.cumsum([0, *(len(one.contributions) for one in kept)], dtype=np.int32)
+    signals = pa.StructArray.from_arrays(
         [
-            (("metric", c.metric), ("attributes", c.attributes), ("share", c.share))
-            for c in one.contributions
-        ]
-        for one in kept
-    ]
+            pa.array([one.metric for one in parts], pa.string()).dictionary_encode(),
+            pa.array([one.attributes for one in parts], pa.string()).dictionary_encode(),
+            pa.array([one.share for one in parts], pa.float64()),
+        ],
+        fields=list(CONTRIBUTIONS.value_type),
+    )
     columns = [
         pa.array([one.time for one in kept], pa.int64()).cast(STAMP),
-        pa.array([one.entity for one in kept], pa.string()).cast(NAME),
+        pa.array([one.entity for one in kept], pa.string()).dictionary_encode(),
         pa.array([one.health for one in kept], pa.float64()),
-        pa.array([str(one.state) for one in kept], pa.string()).cast(NAME),
+        pa.array([str(one.state) for one in kept], pa.string()).dictionary_encode(),
         pa.array([one.coverage for one in kept], pa.float64()),
         pa.array([one.score for one in kept], pa.float64()),
-        pa.array(signals, CONTRIBUTIONS),
+        pa.ListArray.from_arrays(pa.array(starts), signals, type=CONTRIBUTIONS),
     ]
     return pa.Table.from_arrays(columns, schema=HEALTH_FILE)
 

@@ -12,11 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from watchkeeper.journal import _file as journal_file
 from watchkeeper.journal.sqlite import Sqlite as Journal
-from watchkeeper.ledger import _file as ledger_file
 from watchkeeper.ledger.sqlite import Sqlite as Ledger
 from watchkeeper.model import Checkpoint, Millis
+from watchkeeper.store import file as store_file
 from watchkeeper.testing.journal import checked
 from watchkeeper.testing.ledger import receipt, step
 
@@ -31,9 +30,8 @@ def die_at(name: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-for module in (journal_file, ledger_file):
-    module.crash_point = die_at
-    module.CHECKPOINT_PAGES = 10
+store_file.crash_point = die_at
+store_file.CHECKPOINT_PAGES = 10
 
 
 def tell(*words: object) -> None:

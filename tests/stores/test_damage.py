@@ -8,11 +8,10 @@ import shutil
 import pytest
 
 from watchkeeper.errors import StoreError, VerifyError
-from watchkeeper.journal import _file as journal_file
 from watchkeeper.journal.sqlite import Sqlite as Journal
-from watchkeeper.ledger import _file as ledger_file
 from watchkeeper.ledger.sqlite import Sqlite as Ledger
 from watchkeeper.model import Checkpoint, Control, Millis, Offset
+from watchkeeper.store import file as store_file
 from watchkeeper.testing.journal import START, checked
 from watchkeeper.testing.ledger import receipt, step
 
@@ -21,8 +20,7 @@ FLIPS = 200  # of each store
 
 @pytest.fixture(autouse=True)
 def _small_pages(monkeypatch):
-    for module in (journal_file, ledger_file):
-        monkeypatch.setattr(module, "PAGE_BYTES", 512)  # more of the file is structure
+    monkeypatch.setattr(store_file, "PAGE_BYTES", 512)  # more of the file is structure
 
 
 def damaged(path, chance):

@@ -11,11 +11,10 @@ import apsw
 import pytest
 
 from watchkeeper.errors import StoreError
-from watchkeeper.journal import _file as journal_file
 from watchkeeper.journal.sqlite import Sqlite as Journal
-from watchkeeper.ledger import _file as ledger_file
 from watchkeeper.ledger.sqlite import Sqlite as Ledger
 from watchkeeper.model import Checkpoint, Millis, Offset
+from watchkeeper.store import file as store_file
 from watchkeeper.testing.journal import START, checked
 from watchkeeper.testing.ledger import receipt, step
 
@@ -27,9 +26,8 @@ _names = itertools.count()
 
 @pytest.fixture(autouse=True)
 def _frequent_checkpoints(monkeypatch):
-    for module in (journal_file, ledger_file):
-        monkeypatch.setattr(module, "CHECKPOINT_PAGES", 20)
-        monkeypatch.setattr(module, "PAGE_BYTES", 1024)
+    monkeypatch.setattr(store_file, "CHECKPOINT_PAGES", 20)
+    monkeypatch.setattr(store_file, "PAGE_BYTES", 1024)
 
 
 @pytest.fixture
@@ -155,7 +153,7 @@ def test_a_failed_sync_is_never_believed_again(tmp_path, monkeypatch, seed):
     """Fail syncs, restart after each failure, cut the power at last: 100 lives in all."""
     rescues = []
     monkeypatch.setattr(
-        journal_file,
+        store_file,
         "crash_point",
         lambda name: rescues.append(name) if name == "journal.rewrite_copied" else None,
     )
@@ -167,7 +165,7 @@ def test_a_failed_sync_is_never_believed_again(tmp_path, monkeypatch, seed):
 
 def test_believing_the_disk_again_would_lose_acknowledged_entries(tmp_path, monkeypatch):
     """The test above can fail: without the marker, some life does lose what it acknowledged."""
-    monkeypatch.setattr(journal_file.StoreFile, "_mark", lambda self: None)
+    monkeypatch.setattr(store_file.StoreFile, "_mark", lambda self: None)
     for life in range(60):
         acknowledged, after = a_life_of_failing_syncs(tmp_path, life)
         try:
@@ -227,7 +225,7 @@ def test_a_failed_checkpoint_takes_back_no_acknowledgement(tmp_path, monkeypatch
     disk = a_disk(tmp_path / "data", 5)
     path = disk.folder / "journal.sqlite"
     journal = Journal(path, vfs=disk.name).open()
-    monkeypatch.setattr(journal_file, "crash_point", fail_from_checkpoint_on(disk))
+    monkeypatch.setattr(store_file, "crash_point", fail_from_checkpoint_on(disk))
     for k in range(1000):
         assert journal.append([batch(k)]) == [k + 1]
         if disk.sync_failure:

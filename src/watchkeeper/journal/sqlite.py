@@ -24,10 +24,10 @@ from watchkeeper.journal._entry import (
     unseal,
     unseal_block,
 )
-from watchkeeper.journal._file import StoreFile
-from watchkeeper.journal._layout import Layout, queries
 from watchkeeper.journal._numbers import Numbers
 from watchkeeper.model import SAMPLES, Checked, Control, Cursor, Entry, Millis, Offset, Rows, Times
+from watchkeeper.store.file import StoreFile
+from watchkeeper.store.layout import Layout, queries
 
 SQL = queries(Path(__file__).with_suffix(".sql"))
 LAYOUT = Layout("journal", application=0x574B4A4C, version=1, schema=SQL["schema"])  # "WKJL"

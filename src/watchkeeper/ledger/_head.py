@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from watchkeeper.errors import StoreError, VerifyError
-from watchkeeper.ledger import _file
 from watchkeeper.model import canonical
+from watchkeeper.store import file
 
 KEY_BYTES = 32
 
@@ -104,6 +104,6 @@ def _replace(path: Path, content: bytes, what: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-    _file.crash_point(f"ledger.{what}_written")
+    file.crash_point(f"ledger.{what}_written")
     beside.replace(path)
-    _file.crash_point(f"ledger.{what}_replaced")
+    file.crash_point(f"ledger.{what}_replaced")

@@ -23,9 +23,7 @@ from watchkeeper.ledger._chain import (
     receipt_link_body,
     step_link_body,
 )
-from watchkeeper.ledger._file import StoreFile
 from watchkeeper.ledger._head import Head, read_head, signing_key, write_head
-from watchkeeper.ledger._layout import Layout, queries
 from watchkeeper.ledger._prove import prove
 from watchkeeper.ledger._rows import EVER, Snapshot, assessed, decision
 from watchkeeper.model import (
@@ -40,6 +38,8 @@ from watchkeeper.model import (
     Step,
     canonical,
 )
+from watchkeeper.store.file import StoreFile
+from watchkeeper.store.layout import Layout, queries
 
 SQL = queries(Path(__file__).with_suffix(".sql"))
 LAYOUT = Layout("ledger", application=0x574B4C47, version=1, schema=SQL["schema"])  # "WKLG"

@@ -1,8 +1,5 @@
 """One SQLite file as a durable store: who owns it, how it opens, how it fails, how it is rescued.
 
-The journal and the ledger hold the same text of this file and of `_layout.py` (a test compares
-them), because families do not import each other.
-
 * One writer connection, WAL, `synchronous=FULL`: when a transaction returns, it is on the disk.
 * Checkpoints are ours, after the commit, because SQLite's own hide their I/O errors.
 * A disk that failed once is not believed again: Linux forgets which pages it could not write, so
@@ -31,8 +28,7 @@ from watchkeeper.errors import (
     StoreLocked,
     StoreVersion,
 )
-
-from ._layout import Layout
+from watchkeeper.store.layout import Layout
 
 OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL file: sqlite.org/wal.html#walresetbug
 CHECKPOINT_PAGES = 2000  # of 8 KiB: the WAL stays near 16 MiB, and a checkpoint near 20 ms
