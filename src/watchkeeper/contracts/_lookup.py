@@ -40,7 +40,7 @@ class Known:
         self._rules: dict[tuple[str, str, str], Rule] = {}
         self._entities: dict[str, tuple[str, str]] = {}
         self._latest: tuple[pa.RecordBatch, Lookup] | None = None
-        self._seen: list[set[int]] = [set() for _ in self.index.contracts]
+        self._held = [_Held() for _ in self.index.contracts]
 
     def learn(self, keys: pa.RecordBatch) -> None:
         """Count series that the journal already holds, so that the limit outlives a restart."""
@@ -125,23 +125,40 @@ class Known:
         """Count the accepted series of each contract and refuse those beyond its limit."""
         good = found.refused == 0
         contract = np.array([r.contract for r in found.rules], np.int64)[found.rule]
-        texts = [found.keys[name].to_pylist() for name in KEYS.names]
-        for number, seen in enumerate(self._seen):
-            rows = np.flatnonzero(good & (contract == number))
-            hashes = [
-                hash((texts[0][c], texts[1][c], texts[2][c]))
-                for c in found.canonical[rows].tolist()
-            ]
-            if seen.issuperset(hashes):
-                continue
+        entities = found.keys["entity"].to_pylist()
+        for number, held in enumerate(self._held):
             limit = self.index.contracts[number].series_max
-            for row, one in zip(rows.tolist(), hashes, strict=True):
-                if one not in seen:
-                    if len(seen) < limit:
-                        seen.add(one)
-                    else:
-                        found.refused[row] = CODE[Reason.TOO_MANY_SERIES]
-                        found.detail[row] = f"at most {limit} series"
+            rows = np.flatnonzero(good & (contract == number))
+            rules, keys = found.rule[rows].tolist(), found.canonical[rows].tolist()
+            for row, rule, key in zip(rows.tolist(), rules, keys, strict=True):
+                if not held.admits(entities[key], found.rules[rule], limit):
+                    found.refused[row] = CODE[Reason.TOO_MANY_SERIES]
+                    found.detail[row] = f"at most {limit} series"
+
+
+class _Held:
+    """The series one contract holds: for each metric and attributes, the entities that have it.
+
+    Entities share one text each, so that a million series need tens of megabytes.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, str], set[str]] = {}
+        self._texts: dict[str, str] = {}
+        self._count = 0
+
+    def admits(self, entity: str, rule: Rule, limit: int) -> bool:
+        """Return whether the series is held, or may be from now on."""
+        entities = self._of.get((rule.metric, rule.attributes))
+        if entities is not None and entity in entities:
+            return True
+        if self._count >= limit:
+            return False
+        if entities is None:
+            entities = self._of[rule.metric, rule.attributes] = set()
+        entities.add(self._texts.setdefault(entity, entity))
+        self._count += 1
+        return True
 
 
 def _codes(encoded: Any) -> npt.NDArray[np.int64]:

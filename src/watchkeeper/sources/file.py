@@ -37,7 +37,10 @@ class File:
     :param layout: `auto` tells it from the columns.
     :param entity: the entity of every row; else a column says it, else the file's name.
     :param entity_type: put before entities without a type; `host`, for NAB `series`, unless said.
-    :param time_column: which column holds the time; and so on for the next three.
+    :param time_column: which column holds the time; found by its name unless said.
+    :param entity_column: which column holds the entity.
+    :param metric_column: which column of a long file holds the metric's name.
+    :param value_column: which column of a long or NAB file holds the value.
     :param attribute_columns: columns of a wide file that describe a series instead of being one.
     :param delimiter: between the cells of CSV; `,` `;` or tab, told from the header, unless said.
     :param follow: go on reading what is added, through rotations.
