@@ -16,6 +16,7 @@ def folder(tmp_path):
     for name in ("in/b/two.csv", "in/a/one.csv", "in/three.csv", "in/.hidden/x.csv"):
         written(tmp_path, name, *NAB)
     written(tmp_path, "in/README.md", "not data")
+    written(tmp_path, "in/three.truth.json", "{}")
     return tmp_path / "in"
 
 

@@ -13,7 +13,7 @@ from watchkeeper.errors import InputError, NothingToRead
 from watchkeeper.sources._bytes import refused
 from watchkeeper.sources._layout import Origin
 
-FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")  # `.json` is rarely a table
 PACKED = (".gz", ".zst", ".bz2", ".xz")
 
 
@@ -53,7 +53,7 @@ def expand(paths: Sequence[str], root: str = "") -> tuple[list[Found], list[Inpu
 def stem(path: Path) -> str:
     """Return a file's name without the suffixes of its format and compression."""
     name = path.name
-    for suffixes in (PACKED, FORMATS):
+    for suffixes in (PACKED, (*FORMATS, ".json")):
         for suffix in suffixes:
             if name.lower().endswith(suffix) and len(name) > len(suffix):
                 name = name[: -len(suffix)]
