@@ -178,6 +178,7 @@ class Service:
         group: list[tuple[Batch, Millis]] = []
         contracts = self.house.rulebook.contracts
         known = Known(contracts)
+        known.learn(self.house.journal.series())
         beat = time.monotonic()
         while not (self._stages["collect"].is_set() and self._batches.empty() and not group):
             try:

@@ -1,0 +1,363 @@
+"""From batches to a proven ledger: the four verbs, restarts, replays, and what must not show."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from watchkeeper import config, core, pipeline
+from watchkeeper.engines.local import Local
+from watchkeeper.errors import (
+    ActionRefused,
+    ActionRetry,
+    CorruptionError,
+    VerifyError,
+)
+from watchkeeper.journal.sqlite import Sqlite as JournalFile
+from watchkeeper.ledger.sqlite import Sqlite as LedgerFile
+from watchkeeper.model import (
+    KEYS,
+    REJECTS,
+    SAMPLES,
+    STALE_BITS,
+    Batch,
+    Control,
+    Cursor,
+    Millis,
+    canonical,
+)
+from watchkeeper.pipeline import Decider, Fold
+
+ENGINE = Local(workers=1)
+POLICY = """
+version: 1
+tick: 1s
+sources: []
+policies:
+  - name: hot
+    match: {types: [host]}
+    when: health < 90.0
+    for: 2s
+    action: [log]
+    mode: auto
+    cooldown: 0s
+    blast_radius: {amount: 100, percent: 100}
+"""
+STALE = float(np.array([STALE_BITS], np.uint64).view(np.float64)[0])
+START = 1_700_000_000_000
+CPU = "system.cpu.utilization"
+
+
+def rules(tmp_path_factory=None, text=POLICY):
+    return config.load((), {}, text).rules
+
+
+@pytest.fixture(scope="module")
+def rulebook():
+    return rules()
+
+
+def batch(rows, source="test", cursor="1"):
+    """Rows are (entity, metric, time, value)."""
+    numbers = {}
+    series = [numbers.setdefault((e, m), len(numbers)) for e, m, _, _ in rows]
+    keys = [{"entity": e, "metric": m, "attributes": "{}"} for e, m in numbers]
+    samples = [
+        pa.array(series, pa.uint32()),
+        pa.array([t for _, _, t, _ in rows], pa.int64()),
+        pa.array([v for *_, v in rows], pa.float64()),
+    ]
+    return Batch(
+        source,
+        Cursor(cursor),
+        pa.RecordBatch.from_pylist(keys, KEYS),
+        pa.RecordBatch.from_arrays(samples, schema=SAMPLES),
+        pa.RecordBatch.from_pylist([], REJECTS),
+    )
+
+
+class Stores:
+    def __init__(self, folder, rulebook):
+        self.folder, self.rulebook = folder, rulebook
+        self.journal = JournalFile(path=folder / "journal.db").open()
+        self.ledger = LedgerFile(path=folder / "ledger.db").open()
+
+    def begin(self, at=START):
+        self.journal.note(Control("rulebook", "test", canonical(self.rulebook.document)), at)
+        self.journal.note(Control("started", "test", "{}"), at)
+        return self
+
+    def offer(self, rows, at):
+        return pipeline.ingest([(batch(rows), Millis(at))], self.rulebook.contracts, self.journal)
+
+    def decider(self):
+        return Decider(self.journal, self.ledger, config.read_rulebook, ENGINE)
+
+    def verify(self):
+        return pipeline.verify(self.journal, self.ledger, config.read_rulebook, ENGINE)
+
+    def close(self):
+        self.ledger.close()
+        self.journal.close()
+
+
+@pytest.fixture
+def stores(tmp_path, rulebook):
+    made = Stores(tmp_path, rulebook)
+    yield made
+    made.close()
+
+
+def telemetry(stores, seconds=60, hot_from=30, hosts=("a", "b")):
+    """One sample a second of a metric with a bound; host a goes over it."""
+    for second in range(1, seconds + 1):
+        at = START + second * 1_000
+        rows = [
+            (
+                f"host:{h}",
+                CPU,
+                at - 5,
+                0.99 if h == "a" and second >= hot_from else 0.2,
+            )
+            for h in hosts
+        ]
+        stores.offer(rows, at)
+
+
+def drain(decider, limit=256):
+    while decider.decide(limit):
+        pass
+
+
+def hot(stores):
+    """The decisions of our own policy, newest first; the packs' are dry runs."""
+    return [one for one in stores.ledger.decisions() if one.policy == "hot"]
+
+
+def test_a_bound_broken_for_long_enough_is_decided_ordered_and_proven(stores):
+    telemetry(stores.begin())
+    drain(stores.decider())
+    phases = [(d.entity, str(d.phase)) for d in reversed(hot(stores))]
+    assert phases[:2] == [("host:a", "pending"), ("host:a", "firing")]
+    assert {entity for entity, _ in phases} == {"host:a"}
+    assert [order.action for order, _ in stores.ledger.outbox(Millis(2**60), 10)] == ["log"]
+    proof = stores.verify()
+    assert proof.steps > 0
+    counts = stores.ledger.counts()
+    assert (counts.late, counts.duplicate, counts.rejected) == (0, 0, 0)
+    assert counts.scored in (118, 120)  # the last tick is still open
+
+
+@settings(max_examples=8, deadline=None)
+@given(cuts=st.lists(st.integers(1, 40), min_size=1, max_size=8), workers=st.sampled_from([1, 2]))
+def test_neither_portions_nor_restarts_nor_workers_show_in_the_ledger(
+    tmp_path_factory, rulebook, cuts, workers
+):
+    whole = Stores(tmp_path_factory.mktemp("whole"), rulebook).begin()
+    parts = Stores(tmp_path_factory.mktemp("parts"), rulebook).begin()
+    for one in (whole, parts):
+        telemetry(one, seconds=40, hot_from=15)
+    drain(whole.decider())
+    parts.engine = Local(workers=workers)
+    for cut in cuts:
+        decider = Decider(parts.journal, parts.ledger, config.read_rulebook, parts.engine)
+        decider.decide(cut)
+        if cut % 2:
+            decider.save()
+    drain(parts.decider())
+    assert [link.body for link in parts.ledger.links()][1:] == [
+        link.body for link in whole.ledger.links()
+    ][1:]
+    assert parts.verify() == whole.verify()
+    whole.close()
+    parts.close()
+
+
+def test_a_checkpoint_brings_back_exactly_what_a_replay_would(stores):
+    telemetry(stores.begin(), seconds=40)
+    decider = stores.decider()
+    decider.decide(25)
+    kept = decider.fold.checkpoint()
+    if kept is None:
+        decider.decide(1)
+        kept = decider.fold.checkpoint()
+    assert kept is None or decider.save() in (True, False)
+    drain(decider)
+    again = stores.decider()
+    drain(again)
+    assert again.fold.state.tick == decider.fold.state.tick
+    ours, theirs = decider.fold, again.fold
+    for fold in (ours, theirs):
+        fold.finish()
+    assert ours.checkpoint().body == theirs.checkpoint().body
+
+
+def test_late_duplicate_and_stale_samples_are_counted_and_change_no_score(stores):
+    stores.begin()
+    one = ("host:a", CPU)
+    stores.offer([(*one, START + 1_000, 0.2), (*one, START + 2_000, 0.2)], START + 2_500)
+    stores.offer([(*one, START + 2_000, 0.9), (*one, START + 1_500, 0.9)], START + 3_500)
+    stores.offer([(*one, START + 4_000, STALE)], START + 4_500)
+    stores.offer([("host:b", CPU, START + 9_000, 0.1)], START + 9_500)
+    drain(stores.decider())
+    counts = stores.ledger.counts()
+    assert (counts.scored, counts.duplicate, counts.late) == (3, 1, 1)
+    assert [str(one.state) for one in stores.ledger.health() if one.entity == "host:a"] == [
+        "unknown"
+    ]
+
+
+def test_rejected_samples_are_in_the_journal_with_their_reason(stores):
+    stores.begin()
+    (checked,) = stores.offer(
+        [
+            ("host:a", CPU, START, 7.0),
+            ("host:a", CPU, START + 5, 0.5),
+            ("host:a", "free.text", START, float("inf")),
+        ],
+        START + 1_000,
+    )
+    assert checked.offered == checked.samples.num_rows + checked.rejected.num_rows == 3
+    (entry,) = stores.journal.rejected(0, 10)
+    assert sorted(entry.rejected["reason"].to_pylist()) == ["above_bound", "not_finite"]
+
+
+def test_a_pause_of_the_program_accuses_nobody(stores):
+    telemetry(stores.begin(), seconds=20, hot_from=99)
+    hours_later = START + 5 * 3_600_000
+    stores.journal.note(Control("started", "test", "{}"), Millis(hours_later))
+    stores.offer(
+        [(f"host:{h}", CPU, hours_later + 900, 0.2) for h in "ab"],
+        hours_later + 1_000,
+    )
+    stores.journal.note(Control("heartbeat", "test", "{}"), Millis(hours_later + 3_000))
+    drain(stores.decider())
+    assert [str(one.state) for one in stores.ledger.health()] == ["ok", "ok"]
+    assert not [d for d in hot(stores) if d.phase == "firing"]
+    stores.verify()
+
+
+def test_silence_while_we_watch_becomes_unknown_not_healthy(stores):
+    telemetry(stores.begin(), seconds=30, hot_from=99)
+    for minute in range(1, 30):
+        stores.journal.note(
+            Control("heartbeat", "test", "{}"), Millis(START + 30_000 + minute * 60_000)
+        )
+    drain(stores.decider())
+    assert {str(one.state) for one in stores.ledger.health()} == {"unknown"}
+    assert {one.health for one in stores.ledger.health()} == {None}
+
+
+def test_a_new_rulebook_holds_from_its_entry_on_and_replays(stores):
+    telemetry(stores.begin(), seconds=20, hot_from=5)
+    calm = config.without_acts(stores.rulebook)
+    later = START + 20_500
+    stores.journal.note(Control("rulebook", "test", canonical(calm.document)), Millis(later))
+    for second in range(21, 60):
+        at = START + second * 1_000
+        stores.offer([("host:b", CPU, at - 5, 0.99)], at)
+    drain(stores.decider())
+    named = [
+        json.loads(link.body)["rulebook"] for link in stores.ledger.links() if link.kind == "step"
+    ]
+    assert set(named) == {stores.rulebook.digest, calm.digest}
+    assert named == sorted(named, key=[stores.rulebook.digest, calm.digest].index)
+    outcomes = {(d.entity, str(d.outcome)) for d in hot(stores) if d.phase == "firing"}
+    assert outcomes == {("host:a", "ordered"), ("host:b", "dry_run")}
+    stores.verify()
+
+
+def test_a_ledger_that_says_something_else_is_not_believed(tmp_path, rulebook):
+    honest = Stores(tmp_path / "honest", rulebook).begin()
+    other = Stores(tmp_path / "other", rulebook).begin()
+    telemetry(honest, hot_from=30)
+    telemetry(other, hot_from=31)
+    drain(honest.decider())
+    drain(other.decider())
+    with pytest.raises(VerifyError, match="WK400 step at tick"):
+        pipeline.verify(other.journal, honest.ledger, config.read_rulebook, ENGINE)
+    with pytest.raises(VerifyError, match="step at tick"):
+        drain(Decider(other.journal, honest.ledger, config.read_rulebook, ENGINE))
+    honest.close()
+    other.close()
+
+
+def test_a_ledger_ahead_of_its_journal_is_refused_at_the_start(tmp_path, rulebook):
+    full = Stores(tmp_path / "full", rulebook).begin()
+    telemetry(full, seconds=10)
+    drain(full.decider())
+    empty = JournalFile(path=tmp_path / "empty.db").open()
+    with pytest.raises(CorruptionError, match="the journal ends at 0"):
+        Decider(empty, full.ledger, config.read_rulebook, ENGINE)
+    empty.close()
+    full.close()
+
+
+def test_telemetry_before_any_rulebook_is_refused(stores):
+    stores.offer([("host:a", CPU, START, 0.5)], START)
+    with pytest.raises(VerifyError, match="comes before any rulebook"):
+        list(pipeline.replay(stores.journal, config.read_rulebook, ENGINE))
+
+
+class Scripted:
+    """An action that answers from a list."""
+
+    def __init__(self, *answers):
+        self.answers, self.keys = list(answers), []
+
+    def perform(self, order):
+        self.keys.append(order.key)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def ordered(stores):
+    telemetry(stores.begin())
+    drain(stores.decider())
+
+
+def test_an_order_is_tried_again_with_the_same_key_until_it_is_done(stores):
+    ordered(stores)
+    action = Scripted(ActionRetry("down"), RuntimeError("a faulty plug"), "delivered")
+    clock = iter(range(START + 100_000, START + 10_000_000, 400_000))
+    for _ in range(5):
+        at = Millis(next(clock))
+        pipeline.act(stores.ledger, {"log": action}, now=lambda at=at: at, limit=5)
+    assert len(action.keys) == 3
+    assert len(set(action.keys)) == 1
+    ((_, receipt),) = stores.ledger.orders(5)
+    assert (receipt.outcome, receipt.detail) == ("done", "delivered")
+    stores.verify()
+
+
+@pytest.mark.parametrize("actions", [{}, {"log": Scripted(ActionRefused("no such receiver"))}])
+def test_a_refused_order_is_never_tried_again(stores, actions):
+    ordered(stores)
+    at = Millis(START + 100_000)
+    assert pipeline.act(stores.ledger, actions, now=lambda: at, limit=5) == 1
+    assert pipeline.act(stores.ledger, actions, now=lambda: Millis(at + 10**8), limit=5) == 0
+    ((_, receipt),) = stores.ledger.orders(5)
+    assert receipt.outcome == "refused"
+
+
+def test_a_long_suspension_is_jumped_over_in_bounded_time(stores):
+    telemetry(stores.begin(), seconds=10, hot_from=99)
+    far = START + 30 * 86_400_000
+    stores.offer([("host:a", CPU, far - 5, 0.2)], far)
+    stores.journal.note(Control("heartbeat", "test", "{}"), Millis(far + 2_000))
+    drain(stores.decider())
+    assert stores.ledger.watermark().tick >= far
+    stores.verify()
+
+
+def test_the_open_tick_counts_in_a_finished_fold(rulebook):
+    fold = Fold(config.read_rulebook, ENGINE)
+    assert fold.finish() is None
+    assert fold.checkpoint() is None
+    state = core.fresh(rulebook)
+    assert state.offset == 0
