@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchkeeper import plugins
-from watchkeeper.detectors import Samples, _rates
+from watchkeeper.detectors import Samples, _ensemble, _rates
 from watchkeeper.detectors._checkpoint import dump, load
 from watchkeeper.detectors._ensemble import (
     MARGIN,
@@ -351,3 +351,31 @@ def test_no_input_gives_a_score_that_is_not_a_number(values: list[float]) -> Non
         assert np.isfinite(result.score).all()
         assert (result.score >= 0.0).all()
         assert (result.onset <= result.score).all()
+
+
+@given(
+    score=st.floats(0, 50),
+    value=st.floats(-100, 100) | st.just(float("nan")),
+    expected=st.floats(-100, 100) | st.just(float("nan")),
+    worse=st.sampled_from([-1, 0, 1]),
+    warn=st.floats(-100, 100) | st.just(float("nan")),
+)
+@settings(max_examples=300, deadline=None)
+def test_tempering_agrees_with_its_twin_and_never_raises_a_score(
+    score, value, expected, worse, warn
+):
+    out = np.array([score])
+    _ensemble._temper(
+        np.zeros(1, np.uint32), np.array([value]), np.array([worse], np.int8), np.array([warn]),
+        np.array([expected]), out,
+    )  # fmt: skip
+    assert out[0] == _ensemble.tempered(score, value, expected, worse, warn)
+    assert out[0] <= score
+
+
+def test_a_rare_value_far_from_warn_is_no_alarm_and_one_beyond_it_is():
+    told = {"expected": 0.0, "worse": 1, "warn": 1.0}
+    assert _ensemble.tempered(9.0, 1 / 60, **told) < 1.0
+    assert _ensemble.tempered(9.0, 0.2, **told) > 1.0
+    assert _ensemble.tempered(9.0, 1.5, **told) == 9.0
+    assert _ensemble.tempered(9.0, 1 / 60, 0.0, 1, float("nan")) == 9.0

@@ -1,7 +1,8 @@
 """Several detectors as one: the strongest evidence leads, and one incident is one onset.
 
 Each detector's score is already in units of the alarm threshold and calibrated on its own series,
-so the combined score is simply the largest. `onset` is the score where an alarm would be new: a
+so the combined score is simply the largest; what is rare but far from harmful by its contract is
+tempered first. `onset` is the score where an alarm would be new: a
 sample whose score stands out from every score of the last `SPAN` samples; 0 elsewhere. That needs
 no threshold, so it holds for whichever one a reader picks.
 """
@@ -9,6 +10,7 @@ no threshold, so it holds for whichever one a reader picks.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,6 +26,8 @@ BLOCKS, BLOCK = 8, 12  # an alarm is remembered for 7 to 8 blocks of 12 samples
 SPAN = BLOCKS * BLOCK
 CHUNK = 16_384  # samples scored at a time, so that what lies between the detectors stays in cache
 NOTABLE = 0.5  # below, the first band in order is shown, or bands would flicker
+SPARED = 0.7  # a score that no contract lowers: what takes nothing from health
+AWAY = 0.9  # the most that a move to the harmless side can score
 MARGIN = 1.1  # by this factor a score must exceed those of the span to be news
 AT, FILLED = BLOCKS, BLOCKS + 1  # columns of the alarms behind the largest score of each block
 
@@ -61,6 +65,47 @@ def _lead(k: int, expected: Any, lower: Any, upper: Any, score: Any, out: Any, b
         speaks = leads and score[i] >= NOTABLE
         if not np.isnan(expected[i]) and (speaks or np.isnan(out[0, i])):
             out[0, i], out[1, i], out[2, i] = expected[i], lower[i], upper[i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _temper(row: Any, value: Any, worse: Any, warn: Any, expected: Any, score: Any) -> None:
+    """Let a rare value count by how far it has come from what was expected towards warn.
+
+    One error a minute where there never was any is rare, and far from the one a second at which
+    people begin to care. A move away from harm is worth knowing, and no alarm. A series whose
+    contract names no warn, or that is beyond it, keeps its score.
+    """
+    for i in range(len(row)):
+        if score[i] <= SPARED:
+            continue
+        r, e = row[i], expected[i]
+        w, x = warn[r], value[i]
+        if np.isnan(e) or np.isnan(x):
+            continue
+        side = worse[r]
+        if side * (x - e) < 0.0:
+            score[i] = min(score[i], AWAY)
+            continue
+        if side == 0:
+            e, x, side = abs(e), abs(x), 1
+        gone, way = side * (x - e), side * (w - e)
+        if way > 0.0 and 0.0 < gone < way:
+            score[i] = min(score[i], SPARED + (2.0 - SPARED) * math.sqrt(gone / way))
+
+
+def tempered(score: float, value: float, expected: float, worse: int, warn: float) -> float:
+    """Return one tempered score the slow, obvious way: the twin of the kernel."""
+    if math.isnan(value) or math.isnan(expected):
+        return score
+    if worse * (value - expected) < 0:
+        return min(score, max(SPARED, AWAY)) if score > SPARED else score
+    if worse == 0:
+        value, expected = abs(value), abs(expected)
+    sign = -1 if worse < 0 else 1
+    if not 0 < sign * (value - expected) < sign * (warn - expected):
+        return score
+    share = (value - expected) / (warn - expected)
+    return min(score, max(SPARED, SPARED + (2 - SPARED) * math.sqrt(share)))
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
@@ -151,6 +196,9 @@ class Ensemble:
     ) -> None:
         for k, (detector, part) in enumerate(zip(self.detectors, state.parts, strict=True)):
             _, scored = detector.score(part, samples, traits)
+            if not getattr(detector, "by_contract", False):
+                row, value = samples.row, samples.value
+                _temper(row, value, traits.worse, traits.warn, scored.expected, scored.score)
             if scored.deadline is not None:
                 np.minimum(deadline, scored.deadline, out=deadline)
             _lead(k, *scored[:4], out, by)

@@ -162,6 +162,7 @@ class Bounds:
     Where `worse` is 0 the bounds hold for the magnitude of the value (a clock's offset).
     """
 
+    by_contract: ClassVar[bool] = True
     version: ClassVar[int] = 1
     state_version: ClassVar[int] = 1
 

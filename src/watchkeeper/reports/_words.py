@@ -42,7 +42,9 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     size = abs(value)
-    if size and size < 1e-3:
+    if size < 1e-12:
+        return "0"
+    if size < 1e-3:
         return f"{value:.2e}"
     if size < 9_999.5:
         return f"{value:.4g}"
