@@ -64,7 +64,11 @@ class Ledger(Protocol):
         """Return the newest checkpoint at or before the watermark whose bytes are whole."""
 
     def outbox(self, now: Millis, limit: int) -> list[tuple[Order, int]]:
-        """Return the oldest open orders that are due, each with its attempts so far."""
+        """Return the oldest open orders that are due, each with its attempts so far.
+
+        An order waits for the older ones of its action and entity, so that the word that all is
+        well never overtakes the alarm.
+        """
 
     def settle(self, receipt: Receipt) -> None:
         """Record one attempt; `done`, `refused` and `dead` close the order. Idempotent."""

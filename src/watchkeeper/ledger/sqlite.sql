@@ -68,6 +68,7 @@ create table orders (
 ) strict;
 create index orders_by_tick on orders (tick);
 create index orders_open on orders (created, id) where due is not null;
+create index orders_waiting on orders (action, entity, id) where due is not null;
 create table receipt (
     seq integer primary key,
     key text not null,
@@ -179,8 +180,11 @@ select entity from (select distinct entity from health)
 where entity not in (select name from entity) limit 1;
 
 -- name: outbox
-select key, action, decision, entity, created, payload, attempts from orders
-where due is not null and due <= ? order by created, id limit ?;
+select key, action, decision, entity, created, payload, attempts from orders as mine
+where due is not null and due <= ? and not exists (
+    select 1 from orders as older where older.due is not null and older.action = mine.action
+    and older.entity = mine.entity and older.id < mine.id
+) order by created, id limit ?;
 
 -- name: attempts
 select attempts from orders where key = ?;
