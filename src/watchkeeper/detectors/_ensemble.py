@@ -27,7 +27,7 @@ SPAN = BLOCKS * BLOCK
 CHUNK = 16_384  # samples scored at a time, so that what lies between the detectors stays in cache
 NOTABLE = 0.5  # below, the first band in order is shown, or bands would flicker
 SPARED = 0.7  # a score that no contract lowers: what takes nothing from health
-AWAY = 0.9  # the most that a move to the harmless side can score
+AWAY = 0.8  # the most that a move to the harmless side can score
 MARGIN = 1.1  # by this factor a score must exceed those of the span to be news
 AT, FILLED = BLOCKS, BLOCKS + 1  # columns of the alarms behind the largest score of each block
 
@@ -90,7 +90,8 @@ def _temper(row: Any, value: Any, worse: Any, warn: Any, expected: Any, score: A
             e, x, side = abs(e), abs(x), 1
         gone, way = side * (x - e), side * (w - e)
         if way > 0.0 and 0.0 < gone < way:
-            score[i] = min(score[i], SPARED + (2.0 - SPARED) * math.sqrt(gone / way))
+            root = math.sqrt(gone / way)  # to the power 3/4, in operations that round alike
+            score[i] = min(score[i], SPARED + (2.0 - SPARED) * root * math.sqrt(root))
 
 
 def tempered(score: float, value: float, expected: float, worse: int, warn: float) -> float:
@@ -104,8 +105,8 @@ def tempered(score: float, value: float, expected: float, worse: int, warn: floa
     sign = -1 if worse < 0 else 1
     if not 0 < sign * (value - expected) < sign * (warn - expected):
         return score
-    share = (value - expected) / (warn - expected)
-    return min(score, max(SPARED, SPARED + (2 - SPARED) * math.sqrt(share)))
+    root = math.sqrt((value - expected) / (warn - expected))
+    return min(score, max(SPARED, SPARED + (2 - SPARED) * root * math.sqrt(root)))
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
@@ -197,8 +198,8 @@ class Ensemble:
         for k, (detector, part) in enumerate(zip(self.detectors, state.parts, strict=True)):
             _, scored = detector.score(part, samples, traits)
             if not getattr(detector, "by_contract", False):
-                row, value = samples.row, samples.value
-                _temper(row, value, traits.worse, traits.warn, scored.expected, scored.score)
+                told = np.where(np.isnan(scored.expected), out[0], scored.expected)
+                _temper(samples.row, samples.value, traits.worse, traits.warn, told, scored.score)
             if scored.deadline is not None:
                 np.minimum(deadline, scored.deadline, out=deadline)
             _lead(k, *scored[:4], out, by)
