@@ -28,7 +28,7 @@ def a_disk_of(size, folder):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    with a_disk_of("2m", tmp_path / "disk") as folder:
+    with a_disk_of("4m", tmp_path / "disk") as folder:
         yield folder
 
 
