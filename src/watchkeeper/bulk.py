@@ -107,9 +107,7 @@ def score(
     :raises NothingToRead: not one sample was accepted.
     """
     if timeline.samples == 0:
-        raise NothingToRead(
-            "no sample was accepted", hint="see the reasons in quarantine, or check --layout"
-        )
+        raise _nothing(tally, results)
     progress = Progress("score", 0, timeline.samples)
     state = core.fresh(rulebook)
     state = core.enrol(rulebook, state, timeline.keys())
@@ -233,6 +231,22 @@ def versions(rulebook: Rulebook) -> tuple[tuple[str, str], ...]:
         *((f"contract {one.name}", str(one.version)) for one in rulebook.contracts),
         *((str(plug["type"]), str(plug["version"])) for plug in plugs),
         *((f"policy {one.name}", digest_of(one)[:12]) for one in rulebook.policies),
+    )
+
+
+def _nothing(tally: Tally, results: Results) -> NothingToRead:
+    """Nothing will be written, so the error has to say what quarantine.parquet would have."""
+    if tally.offered == 0:
+        return NothingToRead("no input holds a sample", hint="see what is said of each input")
+    why = (
+        results.quarantine().group_by("reason").aggregate([("origin", "min"), ("origin", "count")])
+    )
+    counts = ", ".join(
+        f"{row['origin_count']} {row['reason']} such as {row['origin_min']}"
+        for row in sorted(why.to_pylist(), key=lambda row: (-row["origin_count"], row["reason"]))
+    )
+    return NothingToRead(
+        f"none of {tally.offered} samples was accepted: {counts}", hint="see docs/errors.md"
     )
 
 

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,8 @@ CONTRIBUTIONS = pa.list_(
 )
 HEALTH_FILE = pa.schema(
     [
-        ("time", STAMP),
         ("entity", NAME),
+        ("time", STAMP),
         ("health", pa.float64()),
         ("state", NAME),
         ("coverage", pa.float64()),
@@ -69,6 +70,7 @@ HEALTH_FILE = pa.schema(
     ]
 )
 STATE_NAMES = pa.array([str(state) for state in STATES])
+QUARANTINE_ORDER = (*KEYS.names, "time", "value", "offered", "reason", "detail", "origin")
 BACKLOG = 2  # blocks waiting for the writer, so that memory stays bounded
 
 
@@ -103,10 +105,15 @@ class Results:
     def __enter__(self) -> Results:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._writer.shutdown(wait=True, cancel_futures=True)
-        self._decisions.close()
+        with suppress(OSError):  # a full disk refuses the rest of the buffer too
+            self._decisions.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise OutputError(
+                f"{self._out}: {error.strerror or error}", hint="nothing was left behind"
+            ) from error
 
     def add(self, series: Series, observed: Sequence[Observed], concluded: Concluded) -> None:
         """Write one block: its scores, then its health, then its decisions."""
@@ -134,15 +141,15 @@ class Results:
         self._decisions.close()
         table = self.quarantine()
         pq.write_table(table, self.folder / "quarantine.parquet")
-        for row in table.to_pylist():
+        told = table.drop_columns("origin")  # how telemetry was cut into files does not count
+        for row in told.to_pylist():
             self._sha.update(canonical({k: repr(v) for k, v in row.items()}).encode())
         return self._sha.hexdigest()
 
     def quarantine(self) -> pa.Table:
         """Return all rejected samples in canonical order."""
         table = pa.Table.from_batches(self._quarantine, schema=REJECTS)
-        order = [(name, "ascending") for name in ("entity", "metric", "attributes", "time")]
-        return table.sort_by([*order, ("offered", "ascending"), ("reason", "ascending")])
+        return table.sort_by([(name, "ascending") for name in QUARANTINE_ORDER])
 
     def write(self, name: str, text: str) -> None:
         """Add one more file."""
@@ -245,8 +252,8 @@ class _Names:
             fields=list(CONTRIBUTIONS.value_type),
         )
         columns = [
-            pa.array(panel.ticks[tick]).cast(STAMP),
             pa.DictionaryArray.from_arrays(entity.astype(np.int32), self.entities),
+            pa.array(panel.ticks[tick]).cast(STAMP),
             pa.array(health, mask=np.isnan(health)),
             pa.DictionaryArray.from_arrays(panel.state[known].astype(np.int32), STATE_NAMES),
             pa.array(panel.coverage[known]),
@@ -269,8 +276,8 @@ def health_rows(kept: Sequence[Assessed]) -> pa.Table:
         fields=list(CONTRIBUTIONS.value_type),
     )
     columns = [
-        pa.array([one.time for one in kept], pa.int64()).cast(STAMP),
         pa.array([one.entity for one in kept], pa.string()).dictionary_encode(),
+        pa.array([one.time for one in kept], pa.int64()).cast(STAMP),
         pa.array([one.health for one in kept], pa.float64()),
         pa.array([str(one.state) for one in kept], pa.string()).dictionary_encode(),
         pa.array([one.coverage for one in kept], pa.float64()),

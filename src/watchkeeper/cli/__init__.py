@@ -6,13 +6,16 @@ Results go to stdout, diagnostics and progress to stderr. Exit codes: 0 ok, 1 fo
 
 from __future__ import annotations
 
+import inspect
 import os
+import signal
 import sys
+from typing import Any
 
 from watchkeeper import __version__
 from watchkeeper.errors import ConfigError, WatchkeeperError
 
-USAGE, CONFIGURATION, INTERRUPTED = 2, 78, 130
+USAGE, CONFIGURATION, INTERRUPTED, TERMINATED = 2, 78, 130, 143
 
 COMMANDS = {
     "run": "Collect, score, decide and act until stopped; serve the page, the API and /metrics.",
@@ -33,15 +36,18 @@ COMMANDS = {
 EPILOGUE = """\
 Examples:
 
-  watchkeeper run                                  this host, on http://127.0.0.1:8470
-  watchkeeper score metrics/*.parquet --out out    a folder with report.html and everything behind
-  watchkeeper explain host:web-1 --results out     why, at the worst moment
-  watchkeeper verify                               prove every decision ever made
+  watchkeeper run                               this host, on 127.0.0.1:8470
+  watchkeeper score metrics/ --out out          a report, and all behind it
+  watchkeeper explain host:web-1 --results out  why, at the worst moment
+  watchkeeper verify                            prove every decision ever made
+
+`watchkeeper COMMAND --help` has more of each.
 """
 
 
 def main() -> None:
-    """Run one command and exit with its code."""
+    """Run one command and exit with its code; SIGTERM ends it as Ctrl-C does, leaving no mess."""
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -50,19 +56,21 @@ def run(arguments: list[str]) -> int:
     if arguments in (["--version"], ["version"]):
         print(f"watchkeeper {__version__}")
         return 0
-    from cyclopts import App, CycloptsError
+    from cyclopts import App, CycloptsError, Parameter
 
     app = App(
         name="watchkeeper",
         help="Fleet telemetry into health, guarded decisions and reports that replay.",
         version=__version__,
-        help_epilogue=EPILOGUE,
+        help_epilogue=EPILOGUE if _of_all(arguments) else "",
         help_format="plaintext",
+        default_parameter=Parameter(negative=(), show_default=_default),
     )
     for name, line in COMMANDS.items():
         app.command(f"watchkeeper.cli.{name}:{name}", name=name, help=_help(name, line, arguments))
     try:
         result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        sys.stdout.flush()  # a reader who has gone is met here, not at the interpreter's end
     except CycloptsError:
         return USAGE
     except ConfigError as error:
@@ -84,4 +92,26 @@ def _help(name: str, line: str, arguments: list[str]) -> str:
     if arguments[:1] != [name]:
         return line
     module = __import__(f"watchkeeper.cli.{name}", fromlist=[name])
-    return str(getattr(module, name).__doc__ or line)
+    return _flowing(inspect.cleandoc(getattr(module, name).__doc__ or line))
+
+
+def _flowing(text: str) -> str:
+    """Join the lines of each paragraph, so that the terminal breaks them where it ends."""
+    said, mark, parameters = text.partition("\nParameters\n")
+    paragraphs = (
+        part if "\n " in f"\n{part}" else part.replace("\n", " ") for part in said.split("\n\n")
+    )
+    return "\n\n".join(paragraphs) + mark + parameters
+
+
+def _default(value: Any) -> str | None:
+    """How a default is shown; not at all where it only says "not given"."""
+    return None if value in ((), False, None) else str(value)
+
+
+def _of_all(arguments: list[str]) -> bool:
+    return not any(name in COMMANDS for name in arguments[:1])
+
+
+def _terminated(*_: object) -> None:
+    sys.exit(TERMINATED)

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter, Token
 
 from watchkeeper.model import Millis
 
 Output = Literal["text", "json"]
+LATEST = 7_258_118_400_000  # 2200-01-01
 
 
 def emit(output: Output, facts: Any, text: str) -> None:
     """Print a result to stdout: facts as JSON, or the text."""
     if output == "json":
-        print(json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False, default=str))
+        shown = _finite(facts)
+        print(json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False, default=str))
     else:
         print(text.rstrip("\n"))
+
+
+def _finite(facts: Any) -> Any:
+    """JSON has no word for NaN and infinities; they become null, as nothing is known there."""
+    if isinstance(facts, float):
+        return facts if math.isfinite(facts) else None
+    if isinstance(facts, dict):
+        return {name: _finite(value) for name, value in facts.items()}
+    return [_finite(one) for one in facts] if isinstance(facts, list | tuple) else facts
 
 
 def say(text: str) -> None:
@@ -66,13 +80,25 @@ def moment(text: str) -> Millis:
     """
     from datetime import UTC, datetime
 
-    if text.lstrip("-").replace(".", "", 1).isdigit():
-        value = float(text)
-        return Millis(int(value if value >= 1e11 else value * 1000))
-    when = datetime.fromisoformat(text)
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return Millis(int(when.timestamp() * 1000))
+    if text.isdecimal():
+        value = int(text)
+        millis = value if value >= 1e11 else value * 1000
+    else:
+        try:
+            when = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not a time such as 2026-11-20T03:12:00Z") from error
+        millis = int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
+    if not 0 <= millis < LATEST:
+        raise ValueError(f"{text!r} is not within 1970..2200")
+    return Millis(millis)
+
+
+def _moment(_: Any, tokens: Sequence[Token]) -> Millis:
+    return moment(tokens[0].value)
+
+
+When = Annotated[Millis | None, Parameter(converter=_moment)]
 
 
 def stamp(millis: int) -> str:

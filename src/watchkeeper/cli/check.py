@@ -22,7 +22,10 @@ def check(*files: Path, output: Output = "text") -> int:
     contract.yaml is a pack and is checked as one. Without any, the defaults and the shipped packs
     are checked.
 
-    Example: `watchkeeper check watchkeeper.yaml site/`
+    Examples:
+
+      watchkeeper check
+      watchkeeper check watchkeeper.yaml site/
 
     Parameters
     ----------

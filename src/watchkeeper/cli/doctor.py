@@ -42,7 +42,10 @@ class Row:
 def doctor(*, data: Path = Path("watchkeeper-data"), output: Output = "text") -> int:
     """Look for trouble with this machine; exit with 1 when something fails.
 
-    Example: `watchkeeper doctor --data /var/lib/watchkeeper`
+    Examples:
+
+      watchkeeper doctor
+      watchkeeper doctor --data /var/lib/watchkeeper
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from watchkeeper.cli._terminal import Output, emit
 def drill(results: Path, /, *, truth: Path, output: Output = "text") -> int:
     """Hold a scored simulation against its truth: detection, lead time, false incidents.
 
-    Example:
+    Examples:
 
       watchkeeper simulate --out fleet.parquet
       watchkeeper score fleet.parquet --out out

@@ -6,14 +6,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from watchkeeper.cli._terminal import Output, emit, moment, progress, stamp
+from watchkeeper.cli._terminal import Output, When, emit, progress, stamp
+
+ELSEWHERE = "the policy does not look at this entity"  # as `policies` puts it
 
 
 def explain(
     entity: str,
     /,
     *,
-    at: str | None = None,
+    at: When = None,
     results: Path | None = None,
     data: Path = Path("watchkeeper-data"),
     output: Output = "text",
@@ -48,9 +50,8 @@ def explain(
     from watchkeeper.engines.local import Local
     from watchkeeper.explain import explain as told_by
 
-    when = moment(at) if at else None
     if results is not None:
-        facts = told_by(results, entity, when, read_rulebook)
+        facts = told_by(results, entity, at, read_rulebook)
     else:
         with (
             tempfile.TemporaryDirectory(prefix="watchkeeper-") as folder,
@@ -63,7 +64,7 @@ def explain(
                 journal, read_rulebook, Local(workers=1), again, str(data),
                 lambda offset: tell("replay", offset, total),
             )  # fmt: skip
-            last = when if when is not None else run["window"]["last_tick"]
+            last = at if at is not None else run["window"]["last_tick"]
             facts = told_by(again, entity, last, read_rulebook)
     emit(output, {**facts, "at": stamp(facts["at"])}, _text(facts))
     return 0
@@ -80,9 +81,13 @@ def _text(facts: dict[str, Any]) -> str:
     ]
     lines += [_signal(one) for one in facts["signals"]]
     lines += ["", "policies"]
-    for one in facts["policies"]:
+    concerned = [one for one in facts["policies"] if one["why"] != ELSEWHERE]
+    for one in concerned:
         lines.append(f"  {one['policy']}: {one['phase']}")
         lines.append(f"      {one['why']}")
+    others = [one["policy"] for one in facts["policies"] if one["why"] == ELSEWHERE]
+    if others:
+        lines.append(f"  of other entities: {', '.join(others)}")
     if facts["decisions"]:
         lines += ["", "decisions until then"]
         lines += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
@@ -64,17 +65,33 @@ def _rows(data: Path, results: Path | None) -> list[dict[str, Any]]:
     if results is not None:
         import pyarrow.parquet as pq
 
-        found: list[dict[str, Any]] = pq.read_table(results / "quarantine.parquet").to_pylist()
-        return found
+        from watchkeeper.errors import InputError
+
+        try:
+            table = pq.read_table(results / "quarantine.parquet")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{results / 'quarantine.parquet'}: cannot be read",
+                hint="name a folder that `score` wrote",
+            ) from error
+        return [_row(row) for row in table.to_pylist()]
     from watchkeeper.cli._house import stores
     from watchkeeper.model import Offset
 
     with stores(data) as (journal, _):
         return [
-            {"offset": entry.offset, **row}
+            {"offset": entry.offset, **_row(row)}
             for entry in journal.rejected(Offset(0), journal.head())
             for row in entry.rejected.to_pylist()
         ]
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    """Spell a value that is no finite number where it was offered: JSON cannot hold it."""
+    value = row["value"]
+    if value is None or math.isfinite(value):
+        return row
+    return {**row, "value": None, "offered": row["offered"] or str(value)}
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -91,6 +108,8 @@ def _replay(data: Path, reason: str | None, files: tuple[Path, ...], output: Out
     from watchkeeper.quarantine import release
 
     contracts = configured(files).rules.contracts
+    with stores(data):  # what is not there must not be made
+        pass
     with stores(data, read_only=False) as (journal, _):
         done = release(journal, contracts, now(), reason)
     text = f"{done.offered} offered again, {done.accepted} accepted and journalled"

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from watchkeeper.cli._terminal import moment, progress, say
+from cyclopts import Parameter
+
+from watchkeeper.cli._terminal import When, progress, say
 
 
 def report(
     *,
     data: Path = Path("watchkeeper-data"),
-    format: Literal["text", "html", "json"] | None = None,
+    format: Annotated[
+        Literal["text", "html", "json"] | None, Parameter(name=["--format", "--output"])
+    ] = None,
     out: Path | None = None,
-    since: str | None = None,
-    until: str | None = None,
+    since: When = None,
+    until: When = None,
 ) -> int:
     """Print or write a report of a running or stopped house.
 
@@ -47,11 +51,10 @@ def report(
 
     suffix = {".html": "html", ".json": "json", ".txt": "text"}.get(out.suffix if out else "")
     kind = format or suffix or ("html" if out else "text")
-    window = (moment(since) if since else None, moment(until) if until else None)
     with stores(data) as (journal, _), progress("entries") as tell:
         total = journal.head()
         findings = rerun.found(
-            journal, read_rulebook, Local(workers=1), str(data), window,
+            journal, read_rulebook, Local(workers=1), str(data), (since, until),
             lambda offset: tell("replay", offset, total),
         )  # fmt: skip
     body = plugins.load("reports", kind)().render(findings)

@@ -8,15 +8,20 @@ from typing import Literal
 Document = Literal["config", "contract", "policy", "scenario"]
 
 
-def schema(document: Document = "config", /) -> int:
-    """Print the JSON Schema (2020-12) of a file format.
+def schema(document: Document = "config", /, *, output: Literal["json"] = "json") -> int:
+    """Print the JSON Schema (2020-12) of a file format, for editors and for people.
 
-    Example: `watchkeeper schema policy > policy.schema.json`
+    Examples:
+
+      watchkeeper schema
+      watchkeeper schema policy > policy.schema.json
 
     Parameters
     ----------
     document
         Which file: config, contract, policy or scenario.
+    output
+        A schema is JSON.
     """
     print(json.dumps(_schema(document), indent=2, ensure_ascii=False))
     return 0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from watchkeeper.cli._terminal import Output, emit, progress, say
 from watchkeeper.errors import InputError
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from watchkeeper.sources.file import Part
 
 
+Many = Annotated[int, Parameter(validator=Number(gte=1))]
+
+
 def score(
     *inputs: str,
     out: Path,
@@ -26,9 +32,9 @@ def score(
     entity: str | None = None,
     entity_type: str | None = None,
     tick: str | None = None,
-    workers: int = 2,
+    workers: Many = 2,
     engine: str = "local",
-    batch: int | None = None,
+    batch: Many | None = None,
     output: Output = "text",
 ) -> int:
     """Run the whole pipeline over files and write a report.
@@ -41,7 +47,7 @@ def score(
     Examples:
 
       watchkeeper score fleet.parquet --out out
-      watchkeeper score 'metrics/*.csv.gz' --layout wide --entity host:web-1 --out out
+      watchkeeper score 'web-1/*.csv.gz' --entity host:web-1 --out out
       watchkeeper score data/ --policy trial.yaml --out trial --workers 1
 
     Parameters
@@ -87,17 +93,19 @@ def score(
         def told(at: Progress) -> None:
             tell(at.stage, at.samples, at.total)
 
-        run, findings = bulk.scored(
-            _batches(found.parts, given.problems),
-            settings.rules,
-            plugins.load("engines", engine)(workers=workers),
-            out,
-            given,
-            told,
-            batch,
-        )
-    for problem in given.problems:
-        say(f"watchkeeper: {problem}")
+        try:
+            run, findings = bulk.scored(
+                _batches(found.parts, given.problems),
+                settings.rules,
+                plugins.load("engines", engine)(workers=workers),
+                out,
+                given,
+                told,
+                batch,
+            )
+        finally:
+            for problem in given.problems:
+                say(f"watchkeeper: {problem}")
     text = plugins.load("reports", "text")().render(findings).decode()
     speed = f"{run['timings']['samples_per_second']:,} samples/s, {workers} workers"
     emit(output, run, f"{text}\nreport  {out}/report.html\ndigest  {run['digest']}\n{speed}")

@@ -24,7 +24,7 @@ def simulate(
     Examples:
 
       watchkeeper simulate --out fleet.parquet
-      watchkeeper simulate --scenario fleet --seed 7 --out day.parquet     200 hosts, one day
+      watchkeeper simulate --scenario fleet --seed 7 --out day.parquet
       watchkeeper simulate --scenario my.yaml --out trial.csv.gz
 
     Parameters

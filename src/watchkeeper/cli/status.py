@@ -33,6 +33,22 @@ def status(
     nagios
         One line, and the exit code that monitoring plugins use.
     """
+    from watchkeeper.errors import StoreError
+
+    try:
+        facts, entities = _looked_up(data)
+    except StoreError as error:
+        if not nagios:
+            raise
+        print(f"UNKNOWN - {error}")
+        return 3
+    if nagios:
+        return _nagios(entities)
+    emit(output, facts, _screen(facts, entities))
+    return 0
+
+
+def _looked_up(data: Path) -> tuple[dict[str, Any], list[Assessed]]:
     from watchkeeper.cli._house import stores
 
     with stores(data) as (journal, ledger):
@@ -41,7 +57,7 @@ def status(
         counts = ledger.counts()
         waiting = [order for order, receipt in ledger.orders(1000) if _open(receipt)]
         head = journal.head()
-    facts: dict[str, Any] = {
+    facts = {
         "tick": None if mark is None else stamp(mark.tick),
         "entries": head,
         "behind": head - (mark.offset if mark else 0),
@@ -50,10 +66,7 @@ def status(
         "open_orders": len(waiting),
         "entities": [_row(one) for one in entities],
     }  # fmt: skip
-    if nagios:
-        return _nagios(entities)
-    emit(output, facts, _screen(facts, entities))
-    return 0
+    return facts, entities
 
 
 def _worst_first(one: Assessed) -> tuple[float, str]:
