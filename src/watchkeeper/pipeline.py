@@ -23,7 +23,17 @@ from watchkeeper.engines import Engine
 from watchkeeper.errors import ActionRefused, CorruptionError, VerifyError
 from watchkeeper.journal import Journal
 from watchkeeper.ledger import Ledger, step_link_body
-from watchkeeper.model import Batch, Checked, Checkpoint, Entry, Millis, Offset, Order, Step
+from watchkeeper.model import (
+    Batch,
+    Checked,
+    Checkpoint,
+    Entry,
+    Millis,
+    Offset,
+    Order,
+    Step,
+    canonical,
+)
 from watchkeeper.state import BEGINNING, Rulebook, State
 
 READ_AHEAD = 256  # entries asked of the journal at once
@@ -157,6 +167,7 @@ class Decider:
                 hint="restore journal and ledger of the same time from a backup",
             )
         self._done = mark.tick if mark is not None else Millis(0)
+        self._begun = mark.offset if mark is not None else Offset(0)
         self._saved = newest.tick if newest is not None else Millis(0)
 
     def decide(self, limit: int = READ_AHEAD) -> int:
@@ -175,7 +186,10 @@ class Decider:
                 elif self._ledger.step_body(step.tick) != step_link_body(step):
                     raise _differs(step)
             self._save_now_and_then()
+            before = self.fold.rulebook
             observed = self.fold.take(entry)
+            if self.fold.rulebook is not before and entry.offset > self._begun:
+                self._name_models(entry)
             if observed is not None and self.fold.state is not None:
                 self._watch(observed, self.fold.state)
             count += 1
@@ -189,6 +203,15 @@ class Decider:
         self._ledger.save(kept)
         self._saved = kept.tick
         return True
+
+    def _name_models(self, entry: Entry) -> None:
+        """Tell the audit chain what judges from this entry on: every name, version and digest.
+
+        A crash before the next step may tell it twice; that says nothing new.
+        """
+        assert self.fold.rulebook is not None
+        facts = {"from_entry": entry.offset, **self.fold.rulebook.models()}
+        self._ledger.note("rulebook", entry.arrived, canonical(facts))
 
     def _save_now_and_then(self) -> None:
         state = self.fold.state

@@ -15,11 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from watchkeeper.contracts import Contract
-from watchkeeper.detectors._ensemble import Ensemble
+from watchkeeper.detectors._ensemble import Ensemble, models
 from watchkeeper.health import HealthModel
 from watchkeeper.model import Counts, Floats, Millis, Offset, Rows, Times, Traits, digest
 from watchkeeper.panel import Current
 from watchkeeper.policies import Held, Policy
+from watchkeeper.policies import digest as digest_of_policy
 
 START, BEGINNING = Millis(0), Offset(0)
 KEEP_EVERY = Millis(60_000)  # an unchanged assessment is kept this often
@@ -43,6 +44,25 @@ class Rulebook:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", digest(self.document))
+
+    def models(self) -> dict[str, Any]:
+        """Return every model with its versions and digests, JSON-able, for the audit chain."""
+        return {
+            "rulebook": self.digest,
+            "contracts": [
+                {"name": one.name, "version": one.version, "digest": digest(document)}
+                for one, document in zip(self.contracts, self.document["contracts"], strict=True)
+            ],
+            "detectors": models(self.ensemble),
+            "health": {
+                "type": self.document["health"]["type"],
+                "version": self.health.version,
+                "digest": digest(self.document["health"]),
+            },
+            "policies": [
+                {"name": one.name, "digest": digest_of_policy(one)} for one in self.policies
+            ],
+        }
 
 
 @dataclass
