@@ -64,6 +64,7 @@ def run(arguments: list[str]) -> int:
         version=__version__,
         help_epilogue=EPILOGUE if _of_all(arguments) else "",
         help_format="plaintext",
+        suppress_keyboard_interrupt=False,
         default_parameter=Parameter(negative=(), show_default=_default),
     )
     for name, line in COMMANDS.items():
