@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from watchkeeper.reports import Facts, Findings, Input
 from watchkeeper.results import Results, series_digest
 from watchkeeper.state import START, Rulebook, State
 from watchkeeper.timeline import Block, Timeline
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -79,7 +82,7 @@ def read(
     """Check every batch; lay what is accepted out in time, keep what is not for quarantine."""
     timeline, known = Timeline(rulebook.tick), Known(rulebook.contracts)
     progress, since = Progress(), time.perf_counter()
-    for batch in batches:
+    for batch in _ahead(batches):
         since = tally.timed("read", since)
         checked = check(rulebook.contracts, batch, START, known=known, live=False)
         tally.offered += checked.offered
@@ -113,7 +116,7 @@ def score(
     state = core.enrol(rulebook, state, timeline.keys())
     tally.series, tally.entities = len(state.series.entity), len(state.series.entities)
     since = time.perf_counter()
-    for block in timeline.blocks(tally.entities):
+    for block in _ahead(timeline.blocks(tally.entities)):
         since = tally.timed("sort", since)
         state, observed, concluded = _one(rulebook, state, engine, block, tally, batch)
         tally.counts += observed.counts
@@ -155,6 +158,15 @@ def facts(
         "series_digest": series_digest(state.series.keys),
         "digest": digest,
     }
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """Make the next item on a thread while this one is worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
+        waiting = thread.submit(next, items, None)
+        while (item := waiting.result()) is not None:
+            waiting = thread.submit(next, items, None)
+            yield item
 
 
 def _one(
