@@ -81,6 +81,14 @@ def fresh(rulebook: Rulebook) -> State:
     )
 
 
+def begun(rulebook: Rulebook, entry: Entry) -> State:
+    """Return the state right before the entry that brings the first rulebook."""
+    state = fresh(rulebook)
+    state.offset = Offset(entry.offset - 1)
+    state.tick = Millis((entry.arrived - 1) // rulebook.tick * rulebook.tick)
+    return state
+
+
 def enrol(rulebook: Rulebook, state: State, new: pa.RecordBatch) -> State:
     """Make room for new series, in the order given; their entities get the next numbers."""
     if new.num_rows == 0:
@@ -235,9 +243,6 @@ def close_ticks(
 ) -> tuple[State, list[Step], Concluded | None]:
     """Evaluate every tick before `until` that is still open."""
     size = rulebook.tick
-    if state.arrived == 0:
-        state.tick = Millis((until - 1) // size * size)
-        return state, [], None
     count = (until - 1 - state.tick) // size
     if count <= 0:
         return state, [], None
@@ -277,7 +282,7 @@ def warm_up(rulebook: Rulebook, engine: Engine) -> None:
     new = pa.RecordBatch.from_pylist(
         [{"entity": "host:warm-up", "metric": m, "attributes": "{}"} for m in ("a", "b")], KEYS
     )
-    state = fresh(rulebook)
+    state: State | None = None
     for offset in (1, 2, 3):
         at = offset * 10 * rulebook.tick
         columns = [pa.array([0, 1], pa.uint32()), pa.array([at, at]), pa.array([1.0, 2.0])]
@@ -291,7 +296,7 @@ def warm_up(rulebook: Rulebook, engine: Engine) -> None:
             samples=pa.RecordBatch.from_arrays(columns, schema=SAMPLES),
             rejected=pa.RecordBatch.from_pylist([], REJECTS),
         )
-        state, _, _ = close(rulebook, state, entry)
+        state, _, _ = close(rulebook, state or begun(rulebook, entry), entry)
         state, _ = take(rulebook, state, entry, engine)
 
 

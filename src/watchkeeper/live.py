@@ -110,7 +110,7 @@ class Live:
             "journal": {"head": service.house.journal.head()},
             "watermark": None
             if mark is None
-            else {"offset": mark.offset, "tick": rfc3339(mark.tick), "tick_ms": mark.tick},
+            else {"offset": mark.offset, "tick": rfc3339(mark.tick)},
             "now": rfc3339(self._clock()),
             "traffic": {
                 "offered": traffic.offered,
@@ -158,9 +158,9 @@ class Live:
         )
         for outcome in ("scored", "duplicate", "late"):
             scored.add_metric([outcome], counts[outcome])
-        head, mark = status["journal"]["head"], status["watermark"]
-        lag = head - (mark["offset"] if mark else 0)
-        behind = (self._clock() - mark["tick_ms"]) / 1000 if mark else 0.0
+        head, tick = status["journal"]["head"], self._service.traffic.tick
+        lag = head - self._service.traffic.decided
+        behind = (self._clock() - tick) / 1000 if tick else 0.0
         families: list[Metric] = [
             info, samples, scored,
             GaugeMetricFamily("watchkeeper_journal_entries", "Entries in the journal.", head),

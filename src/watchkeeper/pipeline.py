@@ -98,8 +98,7 @@ class Fold:
 
     def _adopt(self, rulebook: Rulebook, entry: Entry) -> None:
         if self.rulebook is None or self.state is None:
-            self.state = core.fresh(rulebook)
-            self.state.offset = Offset(entry.offset - 1)
+            self.state = core.begun(rulebook, entry)
         else:
             self.state = core.adopt(self.rulebook, rulebook, self.state)
         self.rulebook = rulebook

@@ -25,7 +25,7 @@ from watchkeeper.engines import Engine
 from watchkeeper.errors import InputError, StoreError, StoreFull, WatchkeeperError
 from watchkeeper.journal import Journal
 from watchkeeper.ledger import Ledger
-from watchkeeper.model import Batch, Control, Counts, Millis, canonical
+from watchkeeper.model import Batch, Control, Millis, canonical
 from watchkeeper.pipeline import Decider, Reread
 from watchkeeper.sources import Source
 from watchkeeper.state import Rulebook, State
@@ -63,7 +63,8 @@ class Traffic:
     batches: int = 0
     entries: int = 0
     attempts: int = 0  # at orders
-    counts: Counts = field(default_factory=Counts)
+    decided: int = 0  # the last journal entry carried through
+    tick: int = 0  # the last tick evaluated, ms
     failing: dict[str, str] = field(default_factory=dict)  # source -> what it last complained of
 
 
@@ -212,6 +213,9 @@ class Service:
             self._journalled.clear()
             done = decider.decide()
             self.traffic.entries += done
+            if decider.fold.state is not None:
+                self.traffic.decided = decider.fold.state.offset
+                self.traffic.tick = decider.fold.state.tick
             if done == 0:
                 if finished:
                     break
