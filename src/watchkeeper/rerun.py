@@ -110,7 +110,8 @@ def _carry(journal: Journal, fold: Fold, results: Results, progress: Progress) -
         if concluded is not None and fold.state is not None:
             results.add(fold.state.series, waiting, concluded)
             waiting = []
-            first = int(concluded.panel.ticks[0]) if first is None else first
+            if first is None and concluded.panel.entities:
+                first = int(concluded.panel.ticks[0])
         observed = fold.take(entry)
         results.reject(entry.rejected)
         counts += Counts(rejected=entry.rejected.num_rows)

@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
-from watchkeeper.model import Millis
+if TYPE_CHECKING:  # the nouns bring numpy and pyarrow with them, and help must not wait for those
+    from watchkeeper.model import Millis
 
 Output = Literal["text", "json"]
 LATEST = 7_258_118_400_000  # 2200-01-01
@@ -43,6 +44,8 @@ def say(text: str) -> None:
 
 def now() -> Millis:
     """Return the wall clock; commands and the service are the only ones that read it."""
+    from watchkeeper.model import Millis
+
     return Millis(time.time_ns() // 1_000_000)
 
 
@@ -80,6 +83,8 @@ def moment(text: str) -> Millis:
     """
     from datetime import UTC, datetime
 
+    from watchkeeper.model import Millis
+
     if text.isdecimal():
         value = int(text)
         millis = value if value >= 1e11 else value * 1000
@@ -98,7 +103,10 @@ def _moment(_: Any, tokens: Sequence[Token]) -> Millis:
     return moment(tokens[0].value)
 
 
-When = Annotated[Millis | None, Parameter(converter=_moment)]
+if TYPE_CHECKING:
+    When = Millis | None
+else:
+    When = Annotated[int | None, Parameter(converter=_moment)]
 
 
 def stamp(millis: int) -> str:

@@ -86,6 +86,8 @@ def _text(facts: dict[str, Any]) -> str:
         lines.append(f"  {one['policy']}: {one['phase']}")
         lines.append(f"      {one['why']}")
     others = [one["policy"] for one in facts["policies"] if one["why"] == ELSEWHERE]
+    if not concerned:
+        lines.append("  none looks at this entity")
     if others:
         lines.append(f"  of other entities: {', '.join(others)}")
     if facts["decisions"]:

@@ -6,13 +6,15 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from watchkeeper.cli._terminal import now, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from watchkeeper.config import Config
     from watchkeeper.live import Live
     from watchkeeper.service import Service
@@ -99,16 +101,16 @@ def _serve(settings: Config, stop: threading.Event, *, once: bool, dry_run: bool
         service = Service(house, stop, now, once=once)
         live = Live(service, "this fleet", now)
         service.watch = live.recent.add
-        page = _page(live, settings, stop)
-        _tell(settings, service)
+        page, address = _page(live, settings)
+        _tell(settings, service, address)
         try:
             return service.run()
         finally:
             page()
 
 
-def _page(live: Live, settings: Config, stop: threading.Event) -> Any:
-    """Serve page and API on a thread; return a function that ends it."""
+def _page(live: Live, settings: Config) -> tuple[Callable[[], None], str]:
+    """Serve page and API on a thread; return a function that ends it, and its address."""
     import uvicorn
 
     from watchkeeper.errors import ConfigError
@@ -133,13 +135,14 @@ def _page(live: Live, settings: Config, stop: threading.Event) -> Any:
         server.should_exit = True
         thread.join(5)
 
-    return end
+    host, port = sockets[0].getsockname()[:2]
+    return end, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _tell(settings: Config, service: Service) -> None:
+def _tell(settings: Config, service: Service, address: str) -> None:
     def when_ready() -> None:
         if service.ready.wait(60):
-            say(f"page    http://{settings.listen}/")
+            say(f"page    http://{address}/")
             say(f"data    {settings.data.absolute()}")
             say(f"report  watchkeeper report --data {settings.data} --out report.html")
             say("stop    Ctrl-C or SIGTERM; `watchkeeper verify` proves what was decided")
