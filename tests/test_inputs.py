@@ -180,10 +180,8 @@ def test_nothing_but_bad_samples_is_told_with_the_reasons(tmp_path, capsys):
     source = written(tmp_path / "in.csv", *bad)
     assert wk("score", source, "--out", tmp_path / "out") == 1
     err = capsys.readouterr().err
-    assert (
-        "none of 4 samples was accepted: 3 not_finite such as in.csv, 1 not_a_number such as in.csv:5"
-        in err
-    )
+    assert "none of 4 samples was accepted: 3 not_finite such as in.csv, 1 not_a_number" in err
+    assert "in.csv:5" in err
     assert left_in(tmp_path) == ["in.csv"]
 
 
