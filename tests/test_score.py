@@ -222,7 +222,10 @@ from watchkeeper import results
 from watchkeeper.cli import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
-main()
+try:
+    main()
+finally:  # what measures coverage writes its own file at the end
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 """
 
 
