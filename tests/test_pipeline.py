@@ -199,6 +199,19 @@ def test_a_checkpoint_brings_back_exactly_what_a_replay_would(stores):
     assert ours.checkpoint().body == theirs.checkpoint().body
 
 
+def test_rejected_samples_of_an_open_tick_survive_a_restart(stores):
+    telemetry(stores.begin(), seconds=10, hot_from=99)
+    stores.offer([("host:a", CPU, START + 10_500, 9.0)], START + 10_600)
+    decider = stores.decider()
+    drain(decider)
+    assert not decider.save()  # the tick that rejected it is still open
+    telemetry(stores, seconds=1, hot_from=99)
+    stores.journal.note(Control("heartbeat", "test", "{}"), Millis(START + 13_000))
+    drain(stores.decider())
+    assert stores.ledger.counts().rejected == 1
+    stores.verify()
+
+
 def test_late_duplicate_and_stale_samples_are_counted_and_change_no_score(stores):
     stores.begin()
     one = ("host:a", CPU)

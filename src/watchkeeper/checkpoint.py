@@ -29,7 +29,7 @@ SCHEMA = 1
 
 def dump(rulebook: Rulebook, state: State) -> Checkpoint:
     """Return the state as one checkpoint. Only between ticks, when nothing is pending."""
-    assert not state.pending.evidence
+    assert state.pending.empty
     keys = pa.Table.from_batches(state.series.keys, schema=KEYS).combine_chunks()
     columns = {"last": state.last, "score": state.now.score, "deadline": state.now.deadline}
     series = pa.table({**{name: keys[name] for name in KEYS.names}, **columns})
@@ -47,7 +47,6 @@ def dump(rulebook: Rulebook, state: State) -> Checkpoint:
             "offset": state.offset,
             "tick": state.tick,
             "arrived": state.arrived,
-            "rejected": state.pending.counts.rejected,
             "parts": [[name, len(body)] for name, body in parts.items()],
         }
     ).encode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,12 @@ from prometheus_client.metrics_core import Metric
 from watchkeeper import __version__
 from watchkeeper.bulk import versions
 from watchkeeper.core import Observed
-from watchkeeper.model import KEYS, REJECTS, Assessed, Millis, Offset
+from watchkeeper.model import REJECTS, Assessed, Millis, Offset, pick
 from watchkeeper.reports import Facts, Findings, gather
 from watchkeeper.reports._words import rfc3339
-from watchkeeper.results import HEALTH_FILE, SCORES_FILE, health_rows
+from watchkeeper.results import HEALTH_FILE, SCORES_FILE, Names, health_rows
 from watchkeeper.service import Service
-from watchkeeper.state import State
+from watchkeeper.state import Series, State
 
 WINDOW = Millis(3 * 3_600_000)  # of health shown on the page
 RECENT = 400_000  # samples kept in memory for plots
@@ -34,50 +35,43 @@ LOOK_BACK = 1_000  # newest journal entries looked through for them
 
 
 class Recent:
-    """The newest scored samples, for plots."""
+    """The newest scored samples, for plots. Names are looked up only when somebody looks."""
 
     def __init__(self) -> None:
-        self._parts: deque[pa.RecordBatch] = deque()
+        self._parts: deque[Observed] = deque()
+        self._series = Series()
         self._rows = 0
         self._lock = threading.Lock()
 
     def add(self, observed: Observed, state: State) -> None:
         """Keep what was just observed; let the oldest go."""
-        rows = observed.samples.row.tolist()
-        series = state.series
-        names = [
-            pa.array([series.entities[series.entity[row]] for row in rows], pa.string()),
-            pa.array([series.metrics[row] for row in rows], pa.string()),
-            pa.array([series.attributes[row] for row in rows], pa.string()),
-        ]
-        numbers = [pa.array(column.copy()) for column in observed.scores[:6]]
-        time = pa.array(observed.samples.time.copy()).cast(SCORES_FILE.field("time").type)
-        plain = pa.schema(
-            [*((name, pa.string()) for name in KEYS.names), *list(SCORES_FILE)[len(KEYS) :]]
-        )
-        batch = pa.RecordBatch.from_arrays([*names, time, *numbers], schema=plain)
         with self._lock:
-            self._parts.append(batch)
-            self._rows += batch.num_rows
-            while self._rows > RECENT:
-                self._rows -= self._parts.popleft().num_rows
+            self._series = state.series
+            self._parts.append(observed)
+            self._rows += len(observed.samples.row)
+            while self._rows > RECENT and len(self._parts) > 1:
+                self._rows -= len(self._parts.popleft().samples.row)
 
     def read(self, chosen: Sequence[tuple[str, str, str]]) -> pa.Table:
         """Return the samples kept of chosen (entity, metric, attributes)."""
         with self._lock:
-            parts = list(self._parts)
-        if not parts:
-            return SCORES_FILE.empty_table()
-        table = pa.Table.from_batches(parts)
-        mask = np.zeros(table.num_rows, bool)
-        entity, metric, attributes = (table[name] for name in KEYS.names)
-        for one in chosen:
-            same = [
-                pa.compute.equal(column, name).to_numpy(zero_copy_only=False)
-                for column, name in zip((entity, metric, attributes), one, strict=True)
-            ]
-            mask |= same[0] & same[1] & same[2]
-        return table.filter(pa.array(mask))
+            parts, series = list(self._parts), self._series
+        wanted = set(chosen)
+        numbers = [
+            number
+            for number, (metric, attributes) in enumerate(
+                zip(series.metrics, series.attributes, strict=False)
+            )
+            if number < len(series.entity)
+            and (series.entities[series.entity[number]], metric, attributes) in wanted
+        ]
+        kept = [
+            replace(one, samples=pick(one.samples, mine), scores=pick(one.scores, mine))
+            for one in parts
+            if (mine := np.isin(one.samples.row, numbers)).any()
+        ]
+        names = Names(series)
+        return pa.Table.from_batches([names.scores(one) for one in kept], SCORES_FILE)
 
 
 class Live:

@@ -92,7 +92,7 @@ class Fold:
 
     def checkpoint(self) -> Checkpoint | None:
         """Return a checkpoint, or None while something is pending."""
-        if self.rulebook is None or self.state is None or self.state.pending.evidence:
+        if self.rulebook is None or self.state is None or not self.state.pending.empty:
             return None
         return checkpoint.dump(self.rulebook, self.state)
 

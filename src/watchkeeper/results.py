@@ -97,7 +97,7 @@ class Results:
         )
         self._decisions = (self.folder / "decisions.jsonl").open("w", encoding="utf-8")
         self._quarantine: list[pa.RecordBatch] = []
-        self._names: _Names | None = None
+        self._names: Names | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="results")
         self._waiting: list[Future[None]] = []
         self.decisions: list[Decision] = []
@@ -122,7 +122,7 @@ class Results:
             self._waiting.pop(0).result()
         count = len(series.entity)
         if self._names is None or self._names.count != count:
-            self._names = _Names(series)
+            self._names = Names(series)
         self._waiting.append(
             self._writer.submit(self._write, self._names, list(observed), concluded)
         )
@@ -196,7 +196,7 @@ class Results:
         except OSError as error:
             raise OutputError(f"{self._out}: {error.strerror}") from error
 
-    def _write(self, names: _Names, observed: list[Observed], concluded: Concluded) -> None:
+    def _write(self, names: Names, observed: list[Observed], concluded: Concluded) -> None:
         for one in observed:
             self._scores.write_batch(names.scores(one))
             for column in (one.samples.row, one.samples.time, *one.scores[:6]):
@@ -214,7 +214,7 @@ class Results:
             self._sha.update(line.encode())
 
 
-class _Names:
+class Names:
     """Dictionaries for the string columns, made once while no series is added."""
 
     def __init__(self, series: Series) -> None:
@@ -225,6 +225,7 @@ class _Names:
         self.attributes, self._attributes = _codes(series.attributes)
 
     def scores(self, observed: Observed) -> pa.RecordBatch:
+        """Return rows of scores.parquet."""
         row = observed.samples.row
         scores = observed.scores
         columns = [
@@ -237,6 +238,7 @@ class _Names:
         return pa.RecordBatch.from_arrays(columns, schema=SCORES_FILE)
 
     def health(self, panel: Panel) -> pa.RecordBatch:
+        """Return rows of health.parquet: every entity of which something is expected."""
         known = ~np.isnan(panel.coverage)
         tick, entity = np.nonzero(known)
         health = panel.health[known]

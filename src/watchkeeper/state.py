@@ -120,6 +120,11 @@ class Pending:
     counts: Counts = field(default_factory=Counts)
     scores: Any = field(default_factory=hashlib.sha256)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing arrived: nothing scored, nothing rejected."""
+        return not self.evidence and self.counts == Counts()
+
 
 class Arrived(NamedTuple):
     """Evidence with the time it arrived, not yet assigned to a tick."""

@@ -96,7 +96,7 @@ def _screen(facts: dict[str, Any], entities: list[Assessed]) -> str:
     counts = facts["counts"]
     lines = [
         f"at {facts['tick'] or 'no tick yet'}   entries {facts['entries']}"
-        f" ({facts['behind']} not concluded)   open orders {facts['open_orders']}",
+        f", {facts['behind']} since the last step   open orders {facts['open_orders']}",
         f"samples {counts['accepted']} accepted, {counts['rejected']} rejected,"
         f" {counts['late']} late, {counts['duplicate']} duplicate",
         "",
