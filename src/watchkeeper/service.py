@@ -37,6 +37,7 @@ GROUP = 64  # batches made durable together at most
 WAITING = 256  # batches between sources and the journal; then sources wait
 RETRY = 2.0  # seconds before a full disk or a failing source is tried again
 ACT_EVERY = 0.5  # seconds between looks into the outbox
+SETTLE = 10_000  # ms that the end of a run may lie ahead of the clock
 DRAIN = 10.0  # seconds a stage may take to finish what it has
 
 
@@ -203,9 +204,14 @@ class Service:
                 continue
             self._journalled.set()
         if self.failure is None:
-            self.house.journal.note(Control("stopped", "watchkeeper", "{}"), self.clock())
+            self.house.journal.note(Control("stopped", "watchkeeper", "{}"), self._end_of_tick())
         self._stages["ingest"].set()
         self._journalled.set()
+
+    def _end_of_tick(self) -> Millis:
+        """Return a time that closes the open tick, so that nothing collected is left undecided."""
+        now, tick = self.clock(), self.house.rulebook.tick
+        return Millis(min((now // tick + 1) * tick + 1, now + SETTLE))
 
     def _decide(self, decider: Decider) -> None:
         while True:

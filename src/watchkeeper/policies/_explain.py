@@ -87,7 +87,13 @@ def _why(
         return f"the condition holds now; it must hold for {duration_text(policy.hold)}"
     said = []
     for one in open_ones:
-        values = ", ".join(f"{name} is {value}" for name, value in one["values"].items())
+        values = ", ".join(f"{name} is {_said(value)}" for name, value in one["values"].items())
         note = f" ({one['note']})" if "note" in one else ""
         said.append(f"{one['text']} does not hold: {values}{note}")
     return "; ".join(said)
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "not known"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
