@@ -162,3 +162,8 @@ def test_progress_is_shown_on_a_terminal(tmp_path, monkeypatch):
         tell("score", 1234, 2000)
     assert "samples" in screen.getvalue()
     assert "1,234" in screen.getvalue()
+
+
+def test_run_refuses_to_listen_where_others_could_reach_it(tmp_path, capsys):
+    assert wk("run", "--data", tmp_path / "d", "--listen", "0.0.0.0:0") == 78
+    assert "is not loopback" in capsys.readouterr().err

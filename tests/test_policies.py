@@ -641,7 +641,7 @@ def silence(rule, view, e=0):
 def test_silence_because_the_condition_does_not_hold():
     said = silence(policy(when='health < 75.0 && signal["cpu"] > 1.0'), table(80.0))
     assert said["phase"] == "inactive"
-    assert "health < 75.0 does not hold: health is 80.0" in said["why"]
+    assert "health < 75.0 does not hold: health is 80" in said["why"]
     assert "no current score" in said["why"]
     assert [clause["held"] for clause in said["clauses"]] == [False, False]
     assert canonical(said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import signal
 import sys
 import threading
@@ -101,6 +102,8 @@ def _serve(settings: Config, stop: threading.Event, *, once: bool, dry_run: bool
         service = Service(house, stop, now, once=once)
         live = Live(service, "this fleet", now)
         service.watch = live.recent.add
+        if once:
+            return service.run()
         page, address = _page(live, settings)
         _tell(settings, service, address)
         try:
@@ -116,6 +119,11 @@ def _page(live: Live, settings: Config) -> tuple[Callable[[], None], str]:
     from watchkeeper.errors import ConfigError
     from watchkeeper.http import app
 
+    if not _is_loopback(settings.listen.host):
+        raise ConfigError(
+            f"listen: {settings.listen} is not loopback, and this release knows no accounts yet",
+            hint="listen on 127.0.0.1 and put a proxy with authentication and TLS before it",
+        )
     server = uvicorn.Server(
         uvicorn.Config(
             app(live), host=settings.listen.host, port=settings.listen.port,
@@ -137,6 +145,13 @@ def _page(live: Live, settings: Config) -> tuple[Callable[[], None], str]:
 
     host, port = sockets[0].getsockname()[:2]
     return end, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _tell(settings: Config, service: Service, address: str) -> None:
