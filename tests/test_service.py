@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
-
 from tests.test_pipeline import CPU, Stores, batch, rules
+
 from watchkeeper import config, pipeline
 from watchkeeper.engines.local import Local
 from watchkeeper.errors import InputError, StoreFull

@@ -5,8 +5,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from watchkeeper.core.timeline import SILENT_TICKS, Timeline
 from watchkeeper.model import KEYS, SAMPLES, Millis
-from watchkeeper.timeline import SILENT_TICKS, Timeline
 
 TICK = Millis(1_000)
 

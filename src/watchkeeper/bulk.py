@@ -18,6 +18,8 @@ import numpy as np
 from watchkeeper import __version__, core
 from watchkeeper.contracts import Known, check
 from watchkeeper.core import Concluded, Observed
+from watchkeeper.core.state import START, Rulebook, State
+from watchkeeper.core.timeline import Block, Timeline
 from watchkeeper.detectors import Samples
 from watchkeeper.engines import Engine
 from watchkeeper.errors import NothingToRead
@@ -25,8 +27,6 @@ from watchkeeper.model import Batch, Counts, Millis, pick
 from watchkeeper.policies import digest as digest_of
 from watchkeeper.reports import Facts, Findings, Input
 from watchkeeper.results import Results, series_digest
-from watchkeeper.state import START, Rulebook, State
-from watchkeeper.timeline import Block, Timeline
 
 T = TypeVar("T")
 

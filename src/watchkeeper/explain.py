@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from watchkeeper import policies
+from watchkeeper.core.state import Rulebook
 from watchkeeper.errors import InputError
 from watchkeeper.model import STATES, Contribution, Floats, Millis, Times
 from watchkeeper.results import STAMP
-from watchkeeper.state import Rulebook
 
 PATIENCE = 3  # usual intervals after which a signal counts as silent here
 LISTED = 8  # signals told

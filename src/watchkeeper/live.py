@@ -21,12 +21,12 @@ from prometheus_client.metrics_core import Metric
 from watchkeeper import __version__
 from watchkeeper.bulk import versions
 from watchkeeper.core import Observed
+from watchkeeper.core.state import Series, State
 from watchkeeper.model import REJECTS, Assessed, Millis, Offset, pick
 from watchkeeper.reports import Facts, Findings, gather
 from watchkeeper.reports._words import rfc3339
 from watchkeeper.results import HEALTH_FILE, SCORES_FILE, Names, health_rows
 from watchkeeper.service import Service
-from watchkeeper.state import Series, State
 
 WINDOW = Millis(3 * 3_600_000)  # of health shown on the page
 RECENT = 400_000  # samples kept in memory for plots

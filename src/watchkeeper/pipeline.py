@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from watchkeeper import checkpoint, core
+from watchkeeper import core
 from watchkeeper.actions import Action, receipt
 from watchkeeper.contracts import Contract, Known, check
-from watchkeeper.core import Concluded, Observed
+from watchkeeper.core import Concluded, Observed, checkpoint
+from watchkeeper.core.state import BEGINNING, Rulebook, State
 from watchkeeper.engines import Engine
 from watchkeeper.errors import ActionRefused, CorruptionError, VerifyError
 from watchkeeper.journal import Journal
@@ -34,7 +35,6 @@ from watchkeeper.model import (
     Step,
     canonical,
 )
-from watchkeeper.state import BEGINNING, Rulebook, State
 
 READ_AHEAD = 256  # entries asked of the journal at once
 CHECKPOINT_EVERY = Millis(60_000)

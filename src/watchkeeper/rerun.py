@@ -11,6 +11,7 @@ from typing import Any
 from watchkeeper import __version__, pipeline
 from watchkeeper.bulk import versions
 from watchkeeper.core import Observed
+from watchkeeper.core.state import Rulebook, State
 from watchkeeper.engines import Engine
 from watchkeeper.errors import NothingToRead
 from watchkeeper.journal import Journal
@@ -18,7 +19,6 @@ from watchkeeper.model import Counts, Millis, Offset
 from watchkeeper.pipeline import Fold, Reread
 from watchkeeper.reports import Facts, Findings
 from watchkeeper.results import Results, series_digest
-from watchkeeper.state import Rulebook, State
 
 Progress = Callable[[Offset], None]
 COUNTS = ("accepted", "rejected", "scored", "duplicate", "late")

@@ -28,6 +28,8 @@ import pyarrow.parquet as pq
 
 from watchkeeper import plugins
 from watchkeeper.core import Concluded, Observed
+from watchkeeper.core.panel import Panel
+from watchkeeper.core.state import Series
 from watchkeeper.errors import OutputError
 from watchkeeper.model import (
     KEYS,
@@ -39,9 +41,7 @@ from watchkeeper.model import (
     canonical,
     decision_facts,
 )
-from watchkeeper.panel import Panel
 from watchkeeper.reports import Facts, Findings, gather
-from watchkeeper.state import Series
 
 STAMP = pa.timestamp("ms", "UTC")
 NAME = pa.dictionary(pa.int32(), pa.string())

@@ -21,6 +21,7 @@ from watchkeeper import core, pipeline
 from watchkeeper.actions import Action
 from watchkeeper.contracts import Known
 from watchkeeper.core import Observed
+from watchkeeper.core.state import Rulebook, State
 from watchkeeper.engines import Engine
 from watchkeeper.errors import InputError, StoreError, StoreFull, WatchkeeperError
 from watchkeeper.journal import Journal
@@ -28,7 +29,6 @@ from watchkeeper.ledger import Ledger
 from watchkeeper.model import Batch, Control, Millis, canonical
 from watchkeeper.pipeline import Decider, Reread
 from watchkeeper.sources import Source
-from watchkeeper.state import Rulebook, State
 
 log = structlog.get_logger("watchkeeper")
 

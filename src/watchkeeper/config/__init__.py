@@ -24,10 +24,10 @@ from watchkeeper.config._schema import DIALECT, schema
 from watchkeeper.config._settings import Listen, Settings, defaults, read_listen
 from watchkeeper.config._yaml import Node, Place, Problem, parse
 from watchkeeper.contracts import Contract
+from watchkeeper.core.state import Rulebook
 from watchkeeper.engines import Engine
 from watchkeeper.policies import Policy
 from watchkeeper.sources import Source
-from watchkeeper.state import Rulebook
 
 __all__ = [
     "DIALECT",

@@ -11,12 +11,12 @@ from typing import Any
 
 from watchkeeper import contracts, plugins, policies
 from watchkeeper.config._plugs import build, types_of
+from watchkeeper.core.state import Rulebook
 from watchkeeper.detectors import Detector
 from watchkeeper.detectors._ensemble import Ensemble
 from watchkeeper.errors import StoreVersion
 from watchkeeper.health import HealthModel
 from watchkeeper.model import Millis, canonical
-from watchkeeper.state import Rulebook
 
 SCHEMA = 1
 _VERSIONS = ("version", "state_version")

@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from watchkeeper.contracts import traits
+from watchkeeper.core.panel import DUPLICATE, FRESH, LATE, Current, Panel, admit, later, settled
+from watchkeeper.core.state import KEEP_EVERY, Arrived, Kept, Pending, Rulebook, Series, State
 from watchkeeper.detectors import Samples
 from watchkeeper.detectors._ensemble import Scores
 from watchkeeper.engines import Engine
@@ -41,9 +43,7 @@ from watchkeeper.model import (
     pick,
     stack,
 )
-from watchkeeper.panel import DUPLICATE, FRESH, LATE, Current, Panel, admit, later, settled
 from watchkeeper.policies import judge, nothing_held
-from watchkeeper.state import KEEP_EVERY, Arrived, Kept, Pending, Rulebook, Series, State
 
 GAP_TICKS = 3_600  # a longer silence of the whole house was not watched; it accuses nobody
 KEEP_CHANGE = 1.0  # health points

@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from watchkeeper.core import enrol, fresh
+from watchkeeper.core.panel import Current
+from watchkeeper.core.state import Kept, Rulebook, State
 from watchkeeper.detectors._checkpoint import dump as dump_detectors
 from watchkeeper.detectors._checkpoint import load as load_detectors
 from watchkeeper.errors import CorruptionError
 from watchkeeper.model import KEYS, Checkpoint, Millis, Offset, canonical
-from watchkeeper.panel import Current
 from watchkeeper.policies import dump as dump_held
 from watchkeeper.policies import load as load_held
-from watchkeeper.state import Kept, Rulebook, State
 
 SCHEMA = 1
 

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from watchkeeper.contracts import Contract
+from watchkeeper.core.panel import Current
 from watchkeeper.detectors._ensemble import Ensemble, models
 from watchkeeper.health import HealthModel
 from watchkeeper.model import Counts, Floats, Millis, Offset, Rows, Times, Traits, digest
-from watchkeeper.panel import Current
 from watchkeeper.policies import Held, Policy
 from watchkeeper.policies import digest as digest_of_policy
 
