@@ -172,6 +172,9 @@ def test_told_to_stop_under_load_it_drains_and_goes_on_where_it_was(house):
     assert after.entries > before.entries
     states = json.dumps(sorted(str(one.state) for one in health(house)))
     assert states.count('"') == 10
+    log = (house.folder / "log").read_text()
+    assert "page    http://127.0.0.1:" in log
+    assert "http://127.0.0.1:0/" not in log
 
 
 def health(house):

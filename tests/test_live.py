@@ -36,8 +36,7 @@ def site(tmp_path_factory):
     for _ in range(2):
         code, out, err = finished(*given, cwd=folder)
         assert (code, out) == (0, ""), err
-        assert "page    http://127.0.0.1:" in err
-        assert "http://127.0.0.1:0/" not in err
+        assert "page" not in err  # one round needs no port
     return folder
 
 
