@@ -13,7 +13,7 @@ from watchkeeper.engines.local import Local
 from watchkeeper.errors import InputError, StoreFull
 from watchkeeper.live import Live
 from watchkeeper.model import Millis
-from watchkeeper.service import House, Service
+from watchkeeper.service import House, Service, Steady
 
 
 def clock():
@@ -160,14 +160,59 @@ def test_a_full_journal_makes_sources_wait_and_loses_nothing(tmp_path, monkeypat
     assert running.code == 0
 
 
-def test_a_stage_that_breaks_stops_the_house_with_a_reason(tmp_path):
-    def broken():
-        raise RuntimeError("a plug with a bug")
+def test_a_source_with_a_bug_is_opened_again_and_ends_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("watchkeeper.service.RETRY", 0.1)
+    source = Scripted([RuntimeError("a plug with a bug"), hot(0.2)])
+    with Running(tmp_path, source) as house:
+        house.until(lambda: house.live.status()["counts"]["scored"] == 1)
+        assert len(source.opened_at) == 2
+    assert house.code == 0
 
-    with Running(tmp_path, Scripted([broken])) as house:
+
+class Broken(Full):
+    def append(self, batches):
+        raise RuntimeError("a store with a bug")
+
+
+def test_a_stage_that_breaks_stops_the_house_with_a_reason(tmp_path):
+    running = Running(tmp_path, Scripted([hot(0.2)]))
+    running.service.house.journal = Broken(running.stores.journal, 0)
+    with running as house:
         house.until(lambda: not house.live.ready()[0])
-        assert "a plug with a bug" in house.live.ready()[1]
+        assert "a store with a bug" in house.live.ready()[1]
     assert house.code == 1
+
+
+class FullLedger:
+    def __init__(self, ledger, times):
+        self._ledger, self.times = ledger, times
+
+    def __getattr__(self, name):
+        return getattr(self._ledger, name)
+
+    def commit(self, step):
+        if self.times > 0:
+            self.times -= 1
+            raise StoreFull("no space left")
+        self._ledger.commit(step)
+
+
+def test_a_full_ledger_is_waited_for_and_misses_no_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("watchkeeper.service.RETRY", 0.1)
+    running = Running(tmp_path, Scripted([hot(0.2), hot(0.3, "2")]))
+    running.service.house.ledger = FullLedger(running.stores.ledger, 3)
+    with running as house:
+        house.until(lambda: running.stores.ledger.counts().scored == 2)
+    assert running.code == 0
+
+
+def test_a_wall_clock_that_is_set_back_does_not_stop_time():
+    wall = iter([1_000, 90_000_000, 2_000, 2_500])
+    steady = Steady(lambda: Millis(next(wall)), Millis(500))
+    told = [steady() for _ in range(4)]
+    assert told == sorted(told)
+    assert told[0] >= 1_000
+    assert told[1:] >= [90_000_000] * 3
 
 
 @pytest.mark.parametrize("chosen", [[], [("host:a", CPU, "{}")]])

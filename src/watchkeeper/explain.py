@@ -24,7 +24,7 @@ from watchkeeper.errors import InputError
 from watchkeeper.model import STATES, Contribution, Floats, Millis, Times
 from watchkeeper.results import STAMP
 
-PATIENCE = 3  # usual intervals after which a signal counts as silent here
+FOREVER = np.iinfo(np.int64).max
 LISTED = 8  # signals told
 
 
@@ -40,6 +40,7 @@ class History:
     state: npt.NDArray[np.uint8]
     rows: pa.Table
     scores: pa.Table
+    deadlines: Callable[[Times], Sequence[int]]  # until when silence after each time was normal
 
     def signal(self, metric: str) -> Floats:
         """Return [T, 1]: the largest score of the metric's series that were not silent."""
@@ -49,10 +50,9 @@ class History:
             one = mine.filter(pc.field("attributes") == attributes)
             time = one["time"].cast(pa.int64()).to_numpy()
             score = one["score"].to_numpy()
-            usual = int(np.median(np.diff(time))) if len(time) > 1 else 0
             at = np.searchsorted(time, self.ticks, side="right") - 1
-            age = self.ticks - time[np.maximum(at, 0)]
-            heard = (at >= 0) & (age <= PATIENCE * max(usual, 1))
+            until = np.array(self.deadlines(time), np.int64)
+            heard = (at >= 0) & (until[np.maximum(at, 0)] >= self.ticks)
             now = np.where(heard, score[np.maximum(at, 0)], np.nan)
             result[:, 0] = np.fmax(result[:, 0], now)
         return result
@@ -72,12 +72,12 @@ def explain(
     """
     run = json.loads(_text(folder, "run.json"))
     rulebook = reread(run["rulebook"]["document"])
-    history = _history(folder, entity, at)
+    history = _history(folder, entity, at, rulebook)
     t = len(history.ticks) - 1
     if at is None:
         worst = np.where(np.isnan(history.health[:, 0]), np.inf, history.health[:, 0])
         t = int(np.argmin(worst)) if np.isfinite(worst).any() else t
-        history = _history(folder, entity, Millis(int(history.ticks[t])))
+        history = _history(folder, entity, Millis(int(history.ticks[t])), rulebook)
     health = float(history.health[t, 0])
     return {
         "entity": entity,
@@ -92,7 +92,7 @@ def explain(
     }
 
 
-def _history(folder: Path, entity: str, at: Millis | None) -> History:
+def _history(folder: Path, entity: str, at: Millis | None, rulebook: Rulebook) -> History:
     until = pc.scalar(True)
     if at is not None:
         until = pc.field("time") <= pa.scalar(at, pa.int64()).cast(STAMP)
@@ -118,8 +118,20 @@ def _history(folder: Path, entity: str, at: Millis | None) -> History:
         state=np.array([[states[name]] for name in rows["state"].to_pylist()], np.uint8),
         rows=rows,
         scores=scores,
+        deadlines=_deadlines(rulebook),
         **column,
     )
+
+
+def _deadlines(rulebook: Rulebook) -> Callable[[Times], Sequence[int]]:
+    """Return what the detector of silence says; without one, no silence counts."""
+    for detector in rulebook.ensemble.detectors:
+        told: Callable[[Times], Sequence[int]] | None = getattr(
+            detector, "reference_deadlines", None
+        )
+        if told is not None:
+            return told
+    return lambda time: [FOREVER] * len(time)
 
 
 def _signals(history: History, t: int) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from prometheus_client.metrics_core import Metric
 from watchkeeper import __version__
 from watchkeeper.bulk import versions
 from watchkeeper.core import Observed
-from watchkeeper.core.state import Series, State
+from watchkeeper.core.state import KEEP_EVERY, Series, State
 from watchkeeper.model import REJECTS, Assessed, Millis, Offset, pick
 from watchkeeper.reports import Facts, Findings, gather
 from watchkeeper.reports._words import rfc3339
@@ -45,6 +45,8 @@ class Recent:
 
     def add(self, observed: Observed, state: State) -> None:
         """Keep what was just observed; let the oldest go."""
+        if len(observed.samples.row) == 0:
+            return
         with self._lock:
             self._series = state.series
             self._parts.append(observed)
@@ -118,7 +120,7 @@ class Live:
                 source.name: traffic.failing.get(source.name, "ok")
                 for source in service.house.sources
             },
-            "entities": len(ledger.health()),
+            "entities": len(self._current()),
         }
 
     def metrics(self) -> bytes:
@@ -167,18 +169,24 @@ class Live:
         anomaly = GaugeMetricFamily(
             "watchkeeper_anomaly_score", "Above 1 is anomalous.", labels=["entity_type", "entity"]
         )
-        for one in house.ledger.health():
+        for one in self._current():
             kind, _, name = one.entity.partition(":")
             if one.health is not None:
                 health.add_metric([kind, name], one.health)
             anomaly.add_metric([kind, name], one.score)
         return [*families, health, anomaly]
 
+    def _current(self) -> list[Assessed]:
+        """Return the entities of which something is expected; what retired is history."""
+        tick = self._service.traffic.tick
+        oldest = tick - 2 * max(KEEP_EVERY, self._service.house.rulebook.tick)
+        return [one for one in self._service.house.ledger.health() if one.time >= oldest]
+
     def _gathered(self, tick: Millis) -> Findings:
         house = self._service.house
         since = Millis(max(0, tick - WINDOW))
         kept: list[Assessed] = []
-        for one in house.ledger.health():
+        for one in self._current():
             kept += house.ledger.history(one.entity, since, tick) or [one]
         rejected = [
             entry.rejected

@@ -11,6 +11,7 @@ Everything between them is pure, so `replay` over the same journal gives the sam
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -166,6 +167,7 @@ class Decider:
                 hint="restore journal and ledger of the same time from a backup",
             )
         self._done = mark.tick if mark is not None else Millis(0)
+        self._owed: deque[Step] = deque()
         self._begun = mark.offset if mark is not None else Offset(0)
         self._saved = newest.tick if newest is not None else Millis(0)
 
@@ -175,15 +177,13 @@ class Decider:
         Steps the ledger already holds, met again after a restart, are compared with it.
 
         :raises VerifyError: the ledger says something else than the journal implies.
+        :raises StoreFull: the ledger is full; a later call goes on where this one stood.
         """
         count = 0
+        self._commit()
         for entry in self._journal.read(self.fold.offset, limit):
-            for step in self.fold.close(entry)[0]:
-                if step.tick > self._done:
-                    self._ledger.commit(step)
-                    self._done = step.tick
-                elif self._ledger.step_body(step.tick) != step_link_body(step):
-                    raise _differs(step)
+            self._owed.extend(self.fold.close(entry)[0])
+            self._commit()
             self._save_now_and_then()
             before = self.fold.rulebook
             observed = self.fold.take(entry)
@@ -193,6 +193,17 @@ class Decider:
                 self._watch(observed, self.fold.state)
             count += 1
         return count
+
+    def _commit(self) -> None:
+        """Commit the steps that are due; a full ledger leaves them for the next call."""
+        while self._owed:
+            step = self._owed[0]
+            if step.tick > self._done:
+                self._ledger.commit(step)
+                self._done = step.tick
+            elif self._ledger.step_body(step.tick) != step_link_body(step):
+                raise _differs(step)
+            self._owed.popleft()
 
     def save(self) -> bool:
         """Keep a checkpoint now, if nothing is pending; return whether it was kept."""
@@ -263,9 +274,9 @@ def verify(
     :raises VerifyError: at the first difference, named by tick or link.
     """
     links = ledger.prove()
-    held = (link for link in ledger.links() if link.kind == "step")
     mark = ledger.watermark()
     done = mark.tick if mark is not None else Millis(0)
+    held = (link for link in ledger.links() if link.kind == "step" and link.at <= done)
     count = steps = ahead = 0
     for moment in replay(journal, reread, engine):
         count += 1

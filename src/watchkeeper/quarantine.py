@@ -55,17 +55,22 @@ def release(
     judged = digest([contract.model_dump(mode="json", by_alias=True) for contract in contracts])
     tried = _tried(journal)
     known = Known(contracts)
+    known.learn(journal.series())
+    begun = False
     offered = accepted = 0
     for entry in list(journal.rejected(Offset(0), max(1, journal.head()))):
         facts = {"entry": entry.offset, "contracts": judged, "reason": reason}
         batch = _batch(entry.rejected, reason, Cursor(str(entry.offset)))
         if canonical(facts) in tried or batch.offered == 0:
             continue
-        checked = check(contracts, batch, now, known=known, live=False)
+        checked = check(contracts, batch, entry.arrived, known=known)  # as old as it was then
         offered += batch.offered
         accepted += checked.samples.num_rows
+        if not begun:  # nobody watched since the service stopped
+            journal.note(Control("started", SOURCE, "{}"), now)
+            begun = True
         if checked.samples.num_rows:
-            journal.append([_accepted(checked)])
+            journal.append([_accepted(checked, now)])
         journal.note(Control("released", SOURCE, canonical(facts)), now)
     return Released(offered, accepted)
 
@@ -99,12 +104,12 @@ def _batch(rejected: pa.RecordBatch, reason: str | None, cursor: Cursor) -> Batc
     )
 
 
-def _accepted(checked: Checked) -> Checked:
+def _accepted(checked: Checked, now: Millis) -> Checked:
     """Leave out what was refused again: it is in the journal already."""
     return Checked(
         checked.source,
         checked.cursor,
-        checked.arrived,
+        now,
         checked.keys,
         checked.samples,
         checked.rejected.slice(0, 0),

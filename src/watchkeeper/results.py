@@ -100,6 +100,7 @@ class Results:
         self._names: Names | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="results")
         self._waiting: list[Future[None]] = []
+        self._keys: Sequence[pa.RecordBatch] = ()
         self.decisions: list[Decision] = []
 
     def __enter__(self) -> Results:
@@ -118,6 +119,7 @@ class Results:
     def add(self, series: Series, observed: Sequence[Observed], concluded: Concluded) -> None:
         """Write one block: its scores, then its health, then its decisions."""
         self.decisions += concluded.decisions
+        self._keys = series.keys
         while len(self._waiting) >= BACKLOG:
             self._waiting.pop(0).result()
         count = len(series.entity)
@@ -139,6 +141,7 @@ class Results:
         self._scores.close()
         self._health.close()
         self._decisions.close()
+        self._sha.update(series_digest(self._keys).encode())
         table = self.quarantine()
         pq.write_table(table, self.folder / "quarantine.parquet")
         told = table.drop_columns("origin")  # how telemetry was cut into files does not count
@@ -206,8 +209,9 @@ class Results:
         self._health.write_batch(batch)
         for name in ("time", "health", "coverage", "score"):
             self._sha.update(np.asarray(batch[name].cast(_plain(name)).fill_null(-1)).data)
-        for column in (panel.cells.series, panel.cells.share):
-            self._sha.update(np.ascontiguousarray(column).data)
+        cells: tuple[npt.NDArray[Any], ...] = (panel.state, *panel.cells[4:])
+        for cell in cells:
+            self._sha.update(np.ascontiguousarray(cell).data)
         for decision in concluded.decisions:
             line = canonical(decision_facts(decision))
             self._decisions.write(line + "\n")
@@ -233,7 +237,7 @@ class Names:
             pa.DictionaryArray.from_arrays(self._metric[row], self.metrics),
             pa.DictionaryArray.from_arrays(self._attributes[row], self.attributes),
             pa.array(observed.samples.time).cast(STAMP),
-            *(pa.array(column) for column in scores[:6]),
+            *(pa.array(column, from_pandas=True) for column in scores[:6]),  # NaN is null
         ]
         return pa.RecordBatch.from_arrays(columns, schema=SCORES_FILE)
 

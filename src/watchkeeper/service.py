@@ -8,6 +8,7 @@ is decided, a checkpoint is kept, and open orders wait in the ledger for the nex
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -35,10 +36,11 @@ log = structlog.get_logger("watchkeeper")
 HEARTBEAT = 1.0  # seconds without telemetry after which time itself is journalled
 GROUP = 64  # batches made durable together at most
 WAITING = 256  # batches between sources and the journal; then sources wait
+PORTION = 64  # entries decided between looks at the clock
 RETRY = 2.0  # seconds before a full disk or a failing source is tried again
 ACT_EVERY = 0.5  # seconds between looks into the outbox
 SETTLE = 10_000  # ms that the end of a run may lie ahead of the clock
-DRAIN = 10.0  # seconds a stage may take to finish what it has
+DRAIN = 8.0  # seconds in which all stages finish what they have; 10 s is the promise
 
 
 @dataclass
@@ -69,6 +71,26 @@ class Traffic:
     failing: dict[str, str] = field(default_factory=dict)  # source -> what it last complained of
 
 
+class Steady:
+    """A clock that never stands still nor goes back, whatever the wall clock does.
+
+    Arrivals in the journal only grow; were they held up by a wall clock that was set back, no tick
+    would end and nothing would be decided.
+    """
+
+    def __init__(self, wall: Callable[[], Millis], newest: Millis) -> None:
+        self._wall, self._last, self._seen = wall, newest, time.monotonic()
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Millis:
+        """Return the wall's time, or the last answer and the time since, if that is later."""
+        with self._lock:
+            now = time.monotonic()
+            moved = self._last + int((now - self._seen) * 1000)
+            self._last, self._seen = Millis(max(self._wall(), moved)), now
+            return self._last
+
+
 class Service:
     """One house in motion. `run` blocks until `stop` is set or something fails for good."""
 
@@ -87,6 +109,7 @@ class Service:
         self.watch: Callable[[Observed, State], None] = lambda _observed, _state: None
         self._batches: queue.Queue[tuple[Batch, Millis]] = queue.Queue(WAITING)
         self._journalled = threading.Event()
+        self._late = math.inf  # when draining must end; what is journalled then waits for a start
         self._stages = {
             name: threading.Event() for name in ("collect", "ingest", "decide")
         }  # set when the stage has finished
@@ -99,7 +122,11 @@ class Service:
             self.house.journal, self.house.ledger, self.house.reread, self.house.engine, self.watch
         )
         while decider.decide():
-            pass
+            if self.stop.is_set():
+                decider.save()
+                return 0
+        newest = decider.fold.state.arrived if decider.fold.state is not None else Millis(0)
+        self.clock = Steady(self.clock, newest)
         self._begin(decider.fold.rulebook)
         self.ready.set()
         collectors = [
@@ -117,15 +144,19 @@ class Service:
             self.stop.set()
         self.stop.wait()
         log.info("stopping", reason="failure" if self.failure else "asked to")
-        for thread in collectors:
-            thread.join(DRAIN)
+        self._late = time.monotonic() + DRAIN
+        slow = self._joined(collectors)
         self._stages["collect"].set()
-        for thread in stages:
-            thread.join(DRAIN)
-        slow = [thread.name for thread in [*collectors, *stages] if thread.is_alive()]
+        slow += self._joined(stages)
         if slow:
             log.error("stages did not finish in time", stages=slow)
         return 1 if self.failure or slow else 0
+
+    def _joined(self, threads: Sequence[threading.Thread]) -> list[str]:
+        """Wait for threads until the end of the drain, and a moment; return who still runs."""
+        for thread in threads:
+            thread.join(max(0.5, self._late - time.monotonic()))
+        return [thread.name for thread in threads if thread.is_alive()]
 
     def _warmed_up(self) -> bool:
         """Compile the kernels before telemetry waits for them; False when stopped meanwhile."""
@@ -151,10 +182,11 @@ class Service:
                 if reader is None:
                     reader = source.open(self.house.journal.cursor(source.name))
                 batch = reader.poll()
-            except InputError as error:
+            except Exception as error:  # a faulty source must not end the house
+                reader = reader if isinstance(error, InputError) else None
                 if self.traffic.failing.get(source.name) != str(error):
                     log.warning("source failed", source=source.name, error=str(error))
-                self.traffic.failing[source.name] = str(error)
+                self.traffic.failing[source.name] = str(error) or repr(error)
                 self.stop.wait(max(RETRY, source.interval))
                 continue
             self.traffic.failing.pop(source.name, None)
@@ -216,8 +248,17 @@ class Service:
     def _decide(self, decider: Decider) -> None:
         while True:
             finished = self._stages["ingest"].is_set()
+            if finished and time.monotonic() > self._late:
+                break  # the rest is in the journal
             self._journalled.clear()
-            done = decider.decide()
+            try:
+                done = decider.decide(PORTION)
+            except StoreFull as error:
+                log.error("ledger is full; waiting", error=str(error))
+                self.stop.wait(RETRY)
+                if finished:
+                    break
+                continue
             self.traffic.entries += done
             if decider.fold.state is not None:
                 self.traffic.decided = decider.fold.state.offset

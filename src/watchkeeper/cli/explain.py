@@ -108,7 +108,7 @@ def _signal(one: dict[str, Any]) -> str:
     name = series(one["metric"], one["attributes"])
     took = f"took {one['points']:5.1f} points" if one["share"] else "took nothing     "
     band = "no band yet"
-    if one["lower"] == one["lower"]:  # not NaN
+    if one["lower"] is not None:
         band = (
             f"expected {number(one['expected'])} ({number(one['lower'])} to {number(one['upper'])})"
         )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from watchkeeper.live import Live
     from watchkeeper.service import Service
 
+PATIENCE = 3.0  # seconds without a word that nobody minds
+
 
 def run(
     *,
@@ -156,10 +158,12 @@ def _is_loopback(host: str) -> bool:
 
 def _tell(settings: Config, service: Service, address: str) -> None:
     def when_ready() -> None:
-        if service.ready.wait(60):
-            say(f"page    http://{address}/")
-            say(f"data    {settings.data.absolute()}")
-            say(f"report  watchkeeper report --data {settings.data} --out report.html")
-            say("stop    Ctrl-C or SIGTERM; `watchkeeper verify` proves what was decided")
+        if not service.ready.wait(PATIENCE):
+            say("starting; the very first start compiles its kernels, up to half a minute")
+        service.ready.wait()
+        say(f"page    http://{address}/")
+        say(f"data    {settings.data.absolute()}")
+        say(f"report  watchkeeper report --data {settings.data} --out report.html")
+        say("stop    Ctrl-C or SIGTERM; `watchkeeper verify` proves what was decided")
 
     threading.Thread(target=when_ready, name="welcome", daemon=True).start()

@@ -35,6 +35,7 @@ from watchkeeper.model import (
     Cursor,
     Decision,
     Entry,
+    Flags,
     Millis,
     Offset,
     Order,
@@ -43,9 +44,9 @@ from watchkeeper.model import (
     pick,
     stack,
 )
-from watchkeeper.policies import judge, nothing_held
+from watchkeeper.policies import judge, nothing_held, paused
 
-GAP_TICKS = 3_600  # a longer silence of the whole house was not watched; it accuses nobody
+GAP = Millis(120_000)  # a longer silence of the whole house was not watched; it accuses nobody
 KEEP_CHANGE = 1.0  # health points
 
 
@@ -136,10 +137,8 @@ def observe(
     )
     if counts.scored != counts.accepted:
         samples = pick(samples, fate == FRESH)
-    ended = np.isnan(samples.value)
-    stale = None
+    ended, offered = np.isnan(samples.value), samples
     if ended.any():
-        stale = pick(samples, ended)
         samples = pick(samples, ~ended)
 
     parts = _slices(samples, engine.workers)
@@ -148,8 +147,8 @@ def observe(
     )
     scores = stack(done)
     evidence = Arrived(samples.arrived, samples.row, scores.score, scores.deadline)
-    if stale is not None:
-        evidence = _with_stale(evidence, stale)
+    if ended.any():
+        evidence = _with_ends(evidence, offered, ended)
     return state, Observed(samples, scores, counts, evidence)
 
 
@@ -234,7 +233,9 @@ def adopt(old: Rulebook, new: Rulebook, state: State) -> State:
         state.health = new.health.grow(
             new.health.fresh(), len(state.series.entity), len(state.series.entities)
         )
-    state.tick = Millis(state.tick // new.tick * new.tick)
+        state = _said_again(state, state.tick, 0)  # a new model has heard nobody yet
+    if old.tick != new.tick:  # what is pending must fall into the first new tick
+        state.tick = Millis(max(state.tick, state.arrived - 1) // new.tick * new.tick)
     return state
 
 
@@ -246,7 +247,7 @@ def close_ticks(
     count = (until - 1 - state.tick) // size
     if count <= 0:
         return state, [], None
-    if count > GAP_TICKS:
+    if count > 1 and until - state.arrived > GAP:
         state, steps, concluded = close_ticks(rulebook, state, Millis(state.tick + size + 1))
         return resume(rulebook, state, until), steps, concluded
     ticks = state.tick + size * np.arange(1, count + 1, dtype=np.int64)
@@ -262,18 +263,25 @@ def resume(rulebook: Rulebook, state: State, at: Millis) -> State:
     pause = before - state.tick
     if pause <= 0:
         return state
+    state = _said_again(state, before, pause)
+    state.held = paused(state.held, pause)
+    state.tick = before
+    return state
+
+
+def _said_again(state: State, at: Millis, pause: int) -> State:
+    """Let every series that is not silent say at `at` what it said last, good for as long."""
     alive = np.flatnonzero(state.now.deadline >= state.tick).astype(np.uint32)
     if len(alive):
         state.pending.evidence.insert(
             0,
             Arrived(
-                np.full(len(alive), before, np.int64),
+                np.full(len(alive), at, np.int64),
                 alive,
                 state.now.score[alive],
                 later(state.now.deadline[alive], pause),
             ),
         )
-    state.tick = before
     return state
 
 
@@ -351,13 +359,11 @@ def _slices(samples: Samples, workers: int) -> list[Samples]:
     return [pick(samples, slice(a, b)) for a, b in itertools.pairwise(cuts) if a < b]
 
 
-def _with_stale(evidence: Arrived, stale: Samples) -> Arrived:
-    silent = Arrived(
-        stale.arrived, stale.row, np.zeros(len(stale.row)), stale.arrived - np.int64(1)
-    )
-    both = _joined([evidence, silent])
-    order = np.argsort(both.arrived, kind="stable")
-    return pick(both, order)
+def _with_ends(evidence: Arrived, offered: Samples, ended: Flags) -> Arrived:
+    """Return evidence of all samples in the order offered; a stale marker is a past deadline."""
+    score, deadline = np.zeros(len(ended)), offered.arrived - np.int64(1)
+    score[~ended], deadline[~ended] = evidence.score, evidence.deadline
+    return Arrived(offered.arrived, offered.row, score, deadline)
 
 
 def _joined(parts: Sequence[Arrived]) -> Arrived:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from watchkeeper.policies._cells import View
 from watchkeeper.policies._document import Policy, digest, document, read
 from watchkeeper.policies._explain import explain_silence
-from watchkeeper.policies._held import Held, dump, load, nothing_held
+from watchkeeper.policies._held import Held, dump, load, nothing_held, paused
 from watchkeeper.policies._judge import judge
 from watchkeeper.policies._phases import Reason
 
@@ -26,5 +26,6 @@ __all__ = [
     "judge",
     "load",
     "nothing_held",
+    "paused",
     "read",
 ]

@@ -83,6 +83,14 @@ def grow(standing: Standing, entities: Sequence[str]) -> Standing:
     )
 
 
+def paused(held: Held, pause: int) -> Held:
+    """Take a pause in which nobody watched (ms) out of every `for` and `keep_firing_for`."""
+    for standing in held.standings:
+        for begun in (standing.course.since, standing.course.quiet):
+            begun[begun != NONE] += pause
+    return held
+
+
 def dump(held: Held) -> bytes:
     """Return the memory as bytes, for a checkpoint; the same memory, the same bytes."""
     chunks, heads = [], []
