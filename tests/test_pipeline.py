@@ -31,6 +31,7 @@ from watchkeeper.model import (
     canonical,
 )
 from watchkeeper.pipeline import Decider, Fold
+from watchkeeper.quarantine import release
 
 ENGINE = Local(workers=1)
 POLICY = """
@@ -393,3 +394,108 @@ def test_the_open_tick_counts_in_a_finished_fold(rulebook):
     assert fold.checkpoint() is None
     state = core.fresh(rulebook)
     assert state.offset == 0
+
+
+def heartbeats(stores, first, last, every=1_000):
+    for at in range(START + first, START + last, every):
+        stores.journal.note(Control("heartbeat", "test", "{}"), Millis(at))
+
+
+@pytest.mark.parametrize(("old", "new"), [("60s", "1s"), ("1s", "60s"), ("7s", "2s")])
+def test_another_tick_holds_from_the_next_entry_on(tmp_path, old, new):
+    before, after = (
+        config.load((), {}, POLICY.replace("tick: 1s", f"tick: {tick}")).rules
+        for tick in (old, new)
+    )
+    stores = Stores(tmp_path, before).begin()
+    telemetry(stores, seconds=100)
+    later = Millis(START + 100_500)
+    stores.journal.note(Control("rulebook", "test", canonical(after.document)), later)
+    stores.rulebook = after
+    for second in range(101, 260):
+        at = START + second * 1_000
+        stores.offer([("host:a", CPU, at - 5, 0.2)], at)
+    drain(stores.decider())
+    ticks = [json.loads(body)["tick"] for body in steps_of(stores)]
+    assert ticks == sorted(set(ticks))
+    assert max(ticks) >= START + 180_000
+    stores.verify()
+    stores.close()
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_pause_accuses_nobody_and_lets_no_hold_run_on(tmp_path, restarted):
+    slow = config.load((), {}, POLICY.replace("for: 2s", "for: 10m")).rules
+    stores = Stores(tmp_path, slow).begin()
+    telemetry(stores, seconds=20, hot_from=5)
+    hour = 3_600_000
+    if restarted:
+        stores.journal.note(Control("started", "test", "{}"), Millis(START + hour))
+    for second in range(1, 8):
+        at = START + hour + second * 1_000
+        stores.offer([(f"host:{h}", CPU, at - 5, 0.99 if h == "a" else 0.2) for h in "ab"], at)
+    drain(stores.decider())
+    assert [str(d.phase) for d in hot(stores)] == ["pending"]
+    assert "unknown" not in {str(one.state) for one in stores.ledger.health()}
+    stores.verify()
+    stores.close()
+
+
+def test_other_health_parameters_resolve_and_repeat_no_alarm(stores):
+    telemetry(stores.begin(), seconds=30, hot_from=5)
+    text = POLICY + "health: {type: noisy_or, smoothing_seconds: 300}\n"
+    document = config.load((), {}, text).rules.document
+    later = Millis(START + 30_500)
+    stores.journal.note(Control("rulebook", "test", canonical(document)), later)
+    for second in range(31, 45):
+        at = START + second * 1_000
+        stores.offer([(f"host:{h}", CPU, at - 5, 0.99 if h == "a" else 0.2) for h in "ab"], at)
+    drain(stores.decider())
+    assert [str(d.phase) for d in reversed(hot(stores))] == ["pending", "firing"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_series_that_ends_and_begins_again_is_there(stores, together):
+    stores.begin()
+    rows = [("host:a", CPU, START + 1_000, STALE), ("host:a", CPU, START + 1_500, 0.2)]
+    portions = [rows] if together else [rows[:1], rows[1:]]
+    for portion in portions:
+        stores.offer(portion, START + 2_000)
+    heartbeats(stores, 3_000, 5_000)
+    drain(stores.decider())
+    assert [str(one.state) for one in stores.ledger.health()] == ["ok"]
+
+
+class Earlier:
+    """A ledger whose watermark was read before the service committed more."""
+
+    def __init__(self, ledger, mark):
+        self._ledger, self._mark = ledger, mark
+
+    def __getattr__(self, name):
+        return getattr(self._ledger, name)
+
+    def watermark(self):
+        return self._mark
+
+
+def test_verify_beside_a_running_service_raises_no_false_alarm(stores):
+    telemetry(stores.begin(), seconds=20)
+    decider = stores.decider()
+    decider.decide(12)
+    mark = stores.ledger.watermark()
+    drain(decider)
+    proof = pipeline.verify(
+        stores.journal, Earlier(stores.ledger, mark), config.read_rulebook, ENGINE
+    )
+    assert proof.steps < stores.verify().steps
+
+
+def test_quarantine_releases_nothing_that_came_from_the_future(stores):
+    ten_years = 315_360_000_000
+    stores.begin()
+    stores.offer([("host:a", CPU, START + ten_years, 0.2)], START + 1_000)
+    released = release(stores.journal, stores.rulebook.contracts, Millis(START + 60_000))
+    assert (released.offered, released.accepted) == (1, 0)
+    drain(stores.decider())
+    assert stores.ledger.counts().accepted == 0
