@@ -76,10 +76,10 @@ class House:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
     def written(self):
-        return JournalFile(path=self.data / "journal.db").open(read_only=True)
+        return JournalFile(path=self.data / "journal.sqlite").open(read_only=True)
 
     def check_nothing_acknowledged_is_lost(self):
-        if not (self.data / "journal.db").exists():
+        if not (self.data / "journal.sqlite").exists():
             return
         journal = self.written()
         assert journal.head() >= self.head
@@ -104,7 +104,7 @@ def settle(house, seconds=60):
 
 def concluded(house):
     try:
-        ledger = LedgerFile(path=house.data / "ledger.db").open(read_only=True)
+        ledger = LedgerFile(path=house.data / "ledger.sqlite").open(read_only=True)
     except Exception:  # not there yet, or just being made
         return 0
     try:
@@ -115,7 +115,7 @@ def concluded(house):
 
 def prove(house):
     journal = house.written()
-    ledger = LedgerFile(path=house.data / "ledger.db").open(read_only=True)
+    ledger = LedgerFile(path=house.data / "ledger.sqlite").open(read_only=True)
     proof = pipeline.verify(journal, ledger, config.read_rulebook, Local(workers=1))
     counts = ledger.counts()
     times = []
@@ -178,7 +178,7 @@ def test_told_to_stop_under_load_it_drains_and_goes_on_where_it_was(house):
 
 
 def health(house):
-    ledger = LedgerFile(path=house.data / "ledger.db").open(read_only=True)
+    ledger = LedgerFile(path=house.data / "ledger.sqlite").open(read_only=True)
     try:
         return ledger.health()
     finally:

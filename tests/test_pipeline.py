@@ -89,8 +89,8 @@ def batch(rows, source="test", cursor="1"):
 class Stores:
     def __init__(self, folder, rulebook):
         self.folder, self.rulebook = folder, rulebook
-        self.journal = JournalFile(path=folder / "journal.db").open()
-        self.ledger = LedgerFile(path=folder / "ledger.db").open()
+        self.journal = JournalFile(path=folder / "journal.sqlite").open()
+        self.ledger = LedgerFile(path=folder / "ledger.sqlite").open()
 
     def begin(self, at=START):
         self.journal.note(Control("rulebook", "test", canonical(self.rulebook.document)), at)

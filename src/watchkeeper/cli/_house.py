@@ -33,9 +33,13 @@ def stores(data: Path, *, read_only: bool = True) -> Iterator[tuple[Journal, Led
     """Open journal and ledger of a data folder, and close them again."""
     from watchkeeper import plugins
 
-    journal = plugins.load("journal", "sqlite")(path=data / "journal.db").open(read_only=read_only)
+    journal = plugins.load("journal", "sqlite")(path=data / "journal.sqlite").open(
+        read_only=read_only
+    )
     try:
-        ledger = plugins.load("ledger", "sqlite")(path=data / "ledger.db").open(read_only=read_only)
+        ledger = plugins.load("ledger", "sqlite")(path=data / "ledger.sqlite").open(
+            read_only=read_only
+        )
     except BaseException:
         journal.close()
         raise

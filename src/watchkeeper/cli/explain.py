@@ -107,9 +107,10 @@ def _signal(one: dict[str, Any]) -> str:
 
     name = series(one["metric"], one["attributes"])
     took = f"took {one['points']:5.1f} points" if one["share"] else "took nothing     "
+    low, high = one["lower"], one["upper"]
     band = "no band yet"
-    if one["lower"] is not None:
-        band = (
-            f"expected {number(one['expected'])} ({number(one['lower'])} to {number(one['upper'])})"
-        )
+    if low is not None and high is not None:
+        band = f"expected {number(one['expected'])} ({number(low)} to {number(high)})"
+    elif low is not None or high is not None:
+        band = f"normal up to {number(high)}" if low is None else f"normal from {number(low)}"
     return f"  {took}  {name} = {number(one['value'])}, {band}, score {one['score']:.2f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from watchkeeper.cli._terminal import now, say
+from watchkeeper.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +93,7 @@ def _serve(settings: Config, stop: threading.Event, *, once: bool, dry_run: bool
     from watchkeeper.service import House, Service
 
     rules = config.without_acts(settings.rules) if dry_run else settings.rules
+    door = None if once else _door(settings)  # before anything is made on disk
     with stores(settings.data, read_only=False) as (journal, ledger):
         house = House(
             rulebook=rules,
@@ -104,9 +107,9 @@ def _serve(settings: Config, stop: threading.Event, *, once: bool, dry_run: bool
         service = Service(house, stop, now, once=once)
         live = Live(service, "this fleet", now)
         service.watch = live.recent.add
-        if once:
+        if door is None:
             return service.run()
-        page, address = _page(live, settings)
+        page, address = _page(live, door)
         _tell(settings, service, address)
         try:
             return service.run()
@@ -114,38 +117,45 @@ def _serve(settings: Config, stop: threading.Event, *, once: bool, dry_run: bool
             page()
 
 
-def _page(live: Live, settings: Config) -> tuple[Callable[[], None], str]:
+def _door(settings: Config) -> socket.socket:
+    """Return the open port of page and API."""
+    listen = settings.listen
+    if not _is_loopback(listen.host):
+        raise ConfigError(
+            f"listen: {listen} is not loopback, and this release knows no accounts yet",
+            hint="listen on 127.0.0.1 and put a proxy with authentication and TLS before it",
+        )
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    try:
+        return socket.create_server((listen.host, listen.port), family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {listen}: {error.strerror}",
+            hint="is another one running? try --listen",
+        ) from error
+
+
+def _page(live: Live, door: socket.socket) -> tuple[Callable[[], None], str]:
     """Serve page and API on a thread; return a function that ends it, and its address."""
     import uvicorn
 
-    from watchkeeper.errors import ConfigError
     from watchkeeper.http import app
 
-    if not _is_loopback(settings.listen.host):
-        raise ConfigError(
-            f"listen: {settings.listen} is not loopback, and this release knows no accounts yet",
-            hint="listen on 127.0.0.1 and put a proxy with authentication and TLS before it",
-        )
     server = uvicorn.Server(
         uvicorn.Config(
-            app(live), host=settings.listen.host, port=settings.listen.port,
-            log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2,
+            app(live), log_config=None, access_log=False, lifespan="off",
+            timeout_graceful_shutdown=2,
         )
     )  # fmt: skip
-    try:
-        sockets = [server.config.bind_socket()]
-    except SystemExit as error:
-        raise ConfigError(
-            f"cannot listen on {settings.listen}", hint="is another one running? try --listen"
-        ) from error
-    thread = threading.Thread(target=server.run, args=(sockets,), name="http", daemon=True)
+    thread = threading.Thread(target=server.run, args=([door],), name="http", daemon=True)
     thread.start()
 
     def end() -> None:
         server.should_exit = True
         thread.join(5)
+        door.close()
 
-    host, port = sockets[0].getsockname()[:2]
+    host, port = door.getsockname()[:2]
     return end, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

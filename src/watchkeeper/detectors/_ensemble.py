@@ -63,7 +63,8 @@ def _lead(k: int, expected: Any, lower: Any, upper: Any, score: Any, out: Any, b
         if leads:
             out[3, i], by[i] = score[i], k
         speaks = leads and score[i] >= NOTABLE
-        if not np.isnan(expected[i]) and (speaks or np.isnan(out[0, i])):
+        knows = not (np.isnan(expected[i]) and np.isnan(lower[i]) and np.isnan(upper[i]))
+        if knows and (speaks or (np.isnan(out[0, i]) and not np.isnan(expected[i]))):
             out[0, i], out[1, i], out[2, i] = expected[i], lower[i], upper[i]
 
 

@@ -153,6 +153,11 @@ def _score(state: Any, row: Any, time: Any, value: Any, told: Any, out: Any) -> 
             small[COUNT] += 1.0
             score = max(score, small[AHEAD])
         out[3, i] = score
+        if y > warn:  # what the contract allows is the band that explains the score
+            if worse[r] >= 0:
+                out[2, i] = bound_warn[r]
+            if worse[r] <= 0:
+                out[1, i] = -bound_warn[r] if worse[r] == 0 else bound_warn[r]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
