@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from watchkeeper import detectors, plugins
-from watchkeeper.testing.detectors import Check, detector_checks
+from watchkeeper import config, detectors, plugins
+from watchkeeper.testing.detectors import Check, detector_checks, telemetry, traits
 
 CHECKS = list(detector_checks())
 NEW_FILE = '''
@@ -66,6 +66,23 @@ def test_a_new_file_is_a_detector_and_gets_every_check(
     detector = drop_in(tmp_path, monkeypatch, "self.limit")
     for check in CHECKS:
         check(detector)
+
+
+def test_a_new_file_is_picked_up_by_the_configuration_and_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type(drop_in(tmp_path, monkeypatch, "self.limit"))
+    rules = config.load(
+        (), {}, "version: 1\ndetectors: [{type: half_wild, limit: 4000}, {type: absence}]"
+    ).rules
+    assert isinstance(rules.ensemble.detectors[0], kind)
+    assert rules.document["detectors"][0]["type"] == "half_wild"
+    again = config.read_rulebook(rules.document)
+    ours = telemetry(2, 400)
+    ours.value[300] = 5_000.0  # beyond the detector's limit
+    _, scores = again.ensemble.score(again.ensemble.fresh(2), ours, traits(2))
+    assert scores.score.nonzero()[0].tolist() == [300]
+    assert scores.score[300] == 1.5
 
 
 def test_the_checks_refuse_a_detector_that_alarms_on_ordinary_noise(

@@ -170,7 +170,7 @@ EDITS = {
     "update health set entity = 'host:z' where tick = 2000": 3,
     "delete from health where tick = 2000": 3,
     "insert into health values (null, 2000, 'host:z', 1, 1, 'ok', 1, 0, '[]')": 3,
-    "update decision set outcome = 'silenced' where tick = 2000": 3,
+    "update decision set outcome = 'cooldown' where tick = 2000": 3,
     "update decision set trace = '' where tick = 2000": 3,
     "delete from decision where tick = 1000": 2,
     "update orders set payload = '{}' where tick = 3000": 4,

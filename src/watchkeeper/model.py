@@ -186,8 +186,6 @@ class Outcome(StrEnum):
     ORDERED = "ordered"  # orders are in the outbox
     NOTHING_TO_DO = "nothing_to_do"  # this phase owes no action
     DRY_RUN = "dry_run"  # the policy is not switched on
-    SILENCED = "silenced"  # an operator's silence matched
-    FLAG_OFF = "flag_off"  # the action's feature flag is off
     COOLDOWN = "cooldown"  # this entity was acted on too recently
     RATE = "rate"  # too many acts in the window
     BLAST_RADIUS = "blast_radius"  # too many, or too large a share, of the entities at once

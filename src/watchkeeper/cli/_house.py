@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from watchkeeper.config import Config
     from watchkeeper.journal import Journal
     from watchkeeper.ledger import Ledger
 
-DEFAULT_DATA = Path("watchkeeper-data")
 
-
-def configured(files: Sequence[Path], overlay: str = "") -> Config:
+def configured(files: Sequence[Path], **said: Any) -> Config:
     """Read configuration files (those of WATCHKEEPER_CONFIG without any), or take the defaults.
 
-    :param overlay: YAML laid over the files: what was said on the command line.
+    :param said: what was said on the command line; laid over the files where it says something.
     """
     from watchkeeper import config
+
+    given = {name: value for name, value in said.items() if value}
+    overlay = json.dumps({"version": 1, **given}, ensure_ascii=False)  # JSON is YAML, quoted
 
     named = os.environ.get("WATCHKEEPER_CONFIG", "")
     paths = list(files) or [Path(part) for part in named.split(os.pathsep) if part]

@@ -60,10 +60,7 @@ def run(
     """
     from watchkeeper.cli._house import configured
 
-    said = "version: 1\n"
-    said += f"listen: {listen!r}\n" if listen else ""
-    said += f"data: {str(data)!r}\n" if data else ""
-    settings = configured(config, said)
+    settings = configured(config, listen=listen, data=str(data) if data else None)
     _log_as_json()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

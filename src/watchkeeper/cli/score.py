@@ -83,7 +83,12 @@ def score(
     from watchkeeper.cli._house import configured
     from watchkeeper.sources.file import scan
 
-    settings = configured(config, _overlay(pack, policy, tick or "60s"))
+    settings = configured(
+        config,
+        tick=tick or "60s",
+        packs=list(pack),
+        policies=[str(path.absolute()) for path in policy],
+    )
     options: dict[str, Any] = {"layout": layout, "entity": entity, "entity_type": entity_type}
     found = scan(list(inputs), **{name: value for name, value in options.items() if value})
     parts = [{"name": one.name, "size": one.size, "sha256": one.sha256} for one in found.parts]
@@ -128,15 +133,3 @@ def _batches(parts: Sequence[Part], problems: list[str]) -> Iterator[Batch]:
                 yield batch
         finally:
             reader.close()
-
-
-def _overlay(packs: tuple[str, ...], policies: tuple[Path, ...], tick: str) -> str:
-    """Return what was said on the command line as one more layer of configuration."""
-    import json
-
-    said: dict[str, Any] = {"version": 1, "tick": tick}
-    if packs:
-        said["packs"] = list(packs)
-    if policies:
-        said["policies"] = [str(path.absolute()) for path in policies]
-    return json.dumps(said)

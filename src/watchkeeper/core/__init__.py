@@ -315,7 +315,7 @@ def _steps(rulebook: Rulebook, state: State, concluded: Concluded, pending: Pend
         state.kept, health = _worth_keeping(state.kept, panel, index)
         decisions = tuple(d for d in concluded.decisions if d.at == tick)
         orders = tuple(o for o in concluded.orders if o.created == tick)
-        arrived = first and (pending.counts != Counts() or bool(pending.evidence))
+        arrived = first and not pending.empty
         if not (arrived or health or decisions or orders):
             continue
         steps.append(

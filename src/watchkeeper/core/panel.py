@@ -101,7 +101,7 @@ class Panel:
 
     def contributions(self, tick: int, entity: int) -> tuple[Contribution, ...]:
         """Return what took from the health of one cell, largest first."""
-        cell = tick * len(self.entities) + entity
+        cell = tick * self.health.shape[1] + entity  # the list of entities may have grown since
         start, end = int(self.cells.start[cell]), int(self.cells.start[cell + 1])
         return tuple(
             Contribution(self._names.metrics[s], self._names.attributes[s], float(share))
