@@ -12,5 +12,5 @@ lock() { # file, then what to resolve
 lock requirements.lock pyproject.toml "$@"
 lock requirements-build.lock --group build "$@"
 # The constraint keeps one version of everything across the files.
-lock requirements-dev.lock pyproject.toml --group dev --constraint requirements.lock "$@"
+lock requirements-dev.lock pyproject.toml --all-extras --group dev --constraint requirements.lock "$@"
 ! grep -nE 'https?://|--(index|find)' requirements*.lock

@@ -20,6 +20,12 @@
     + ActionRetry              WK501  try the same order again later
     + ActionRefused            WK502  never try this order again
   x OutputError                WK600  results cannot be written where asked
+  x RequestError               WK700  a request that pushes telemetry is not taken in
+    + Malformed                WK701  its body is not what the protocol says
+    + Unsupported              WK702  an encoding, a content type or a version we do not speak
+    + TooLarge                 WK703  more bytes, series or nesting than one request may have
+    + OverQuota                WK704  the tenant sends more than it is allowed to
+    + Overloaded               WK705  not now; the same request will be taken later
 
 A programmer's mistake is an AssertionError and is never caught. A single bad sample is not an
 error: it goes to quarantine with a reason (see `contracts`). `docs/errors.md` has an entry for
@@ -162,3 +168,46 @@ class OutputError(WatchkeeperError):
     """Results cannot be written where asked."""
 
     code = "WK600"
+
+
+class RequestError(WatchkeeperError):
+    """A request that pushes telemetry is not taken in; nothing of it was stored.
+
+    :param retry_after: seconds after which the same request may succeed; None: it never will.
+    """
+
+    code = "WK700"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class Malformed(RequestError):
+    """The body is not what the protocol says."""
+
+    code = "WK701"
+
+
+class Unsupported(RequestError):
+    """An encoding, a content type or a version we do not speak."""
+
+    code = "WK702"
+
+
+class TooLarge(RequestError):
+    """More bytes, series or nesting than one request may have."""
+
+    code = "WK703"
+
+
+class OverQuota(RequestError):
+    """The tenant sends more than it is allowed to."""
+
+    code = "WK704"
+
+
+class Overloaded(RequestError):
+    """Not now; the same request will be taken later."""
+
+    code = "WK705"

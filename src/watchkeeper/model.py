@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from watchkeeper.key_table import KeyTable
+
 Millis = NewType("Millis", int)  # since the Unix epoch, UTC
 Offset = NewType("Offset", int)  # position of an entry in the journal; the first entry is 1
 Cursor = NewType("Cursor", str)  # where a source stands in its origin; only the source reads it
@@ -77,26 +79,48 @@ class Reason(StrEnum):
     WRONG_UNIT = "wrong_unit"  # the offered unit is not the contract's and has no upcast
     UNKNOWN_METRIC = "unknown_metric"  # a closed contract does not name it
     BAD_NAME = "bad_name"  # entity, metric or attribute is empty, too long or not printable
-    TOO_MANY_SERIES = "too_many_series"  # the contract's cardinality limit is reached
+    TOO_MANY_SERIES = "too_many_series"  # the contract's or the tenant's limit is reached
+    TOO_LARGE = "too_large"  # more labels or longer texts than one sample may have
+    MALFORMED = "malformed"  # this one record cannot be read; its neighbours can
+    UNSUPPORTED = "unsupported"  # readable, and of a kind that says nothing to us
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """An input that is not telemetry: a new rulebook, an approval, a silence, a start.
+
+    :param kind: `rulebook`, `started`, `stopped`, `collector`, `released`, `silence`, `flag`, …
+    :param actor: who or what caused it.
+    :param body: canonical JSON.
+    """
+
+    kind: str
+    actor: str
+    body: str
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Samples of many series from one source, and where that source resumes after them.
 
-    :param keys: KEYS, one row for each distinct series of this batch, in canonical form.
+    :param keys: what the samples are about. KEYS, one row for each distinct series of this batch,
+        in canonical form; or the table of a sender that repeats itself (`key_table`).
     :param samples: SAMPLES, whose `series` is a row of `keys`; any order.
     :param unread: REJECTS, what could not even be turned into a sample (reason filled in).
+    :param controls: what else the source has to say: that a target failed, that an alert fires.
+    :param origin: where the samples came from, for the quarantine; the source's name unless said.
     """
 
     source: str
     cursor: Cursor
-    keys: pa.RecordBatch
+    keys: pa.RecordBatch | KeyTable
     samples: pa.RecordBatch
     unread: pa.RecordBatch
+    controls: tuple[Control, ...] = ()
+    origin: str = ""
 
     def __post_init__(self) -> None:
-        assert self.keys.schema.equals(KEYS), self.keys.schema
+        assert isinstance(self.keys, KeyTable) or self.keys.schema.equals(KEYS), self.keys
         assert self.samples.schema.equals(SAMPLES), self.samples.schema
         assert self.unread.schema.equals(REJECTS), self.unread.schema
 
@@ -116,27 +140,14 @@ class Checked:
     source: str
     cursor: Cursor
     arrived: Millis
-    keys: pa.RecordBatch
+    keys: pa.RecordBatch | KeyTable
     samples: pa.RecordBatch
     rejected: pa.RecordBatch
     offered: int
+    controls: tuple[Control, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.samples.num_rows + self.rejected.num_rows == self.offered
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """An input that is not telemetry: a new rulebook, an approval, a silence, a start.
-
-    :param kind: `rulebook`, `started`, `stopped`, `collector`, `released`, `silence`, `flag`, …
-    :param actor: who or what caused it.
-    :param body: canonical JSON.
-    """
-
-    kind: str
-    actor: str
-    body: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,23 @@
-"""Sources bring telemetry in. Every other file here is one source.
+"""Sources bring telemetry in that we ask for. Every other file here is one source.
 
 A source knows where telemetry comes from and how it is written there; it knows no contract and
 stores nothing. Everything it must remember is the cursor in the batch, which becomes durable
 together with the samples; so a source that is opened again goes on exactly where the journal
 stands.
+
+Two ways to be one. A `Source` is one origin (this host, some files, a broker we subscribe to). A
+`Collector` asks many targets, each on its own: it says which targets there are and how to ask one,
+and `_rounds` asks them in time, at once, within their deadlines, with retries and breakers; its
+`open` returns `Rounds(self, cursor)`, which makes it a `Source` too.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
 
 from watchkeeper.model import Batch, Cursor
 
@@ -18,6 +27,9 @@ class Reader(Protocol):
 
     def poll(self) -> Batch | None:
         """Return the next batch, or None when there is nothing yet. Never blocks for long.
+
+        It is called again only when the batch before is durable, so a reader may tell its origin
+        then (acknowledge a message, drop what was kept for another try).
 
         :raises InputError: the origin as a whole cannot be read; a later poll may succeed.
         """
@@ -43,3 +55,60 @@ class Source(Protocol):
 
     def open(self, cursor: Cursor | None) -> Reader:
         """Start after `cursor`; None starts at the beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One place a collector asks.
+
+    :param name: what people know it by (`10.0.0.1:9100`); unique within the collector.
+    :param entity: what `up` and the other readings about the asking itself are told of.
+    :param host: what the limit per host counts.
+    :param labels: put on everything it says; of one name, its own label gives way.
+    """
+
+    name: str
+    entity: str
+    host: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Collected(NamedTuple):
+    """What one target said: KEYS, SAMPLES (rows of keys), and REJECTS that could not be read."""
+
+    keys: pa.RecordBatch
+    samples: pa.RecordBatch
+    unread: pa.RecordBatch
+
+
+class Collector(Protocol):
+    """Asks many targets in rounds. Its fields are its configuration.
+
+    :param interval: seconds between two questions to one target.
+    :param timeout: seconds one question may take; at most 0.8 of the interval.
+    """
+
+    @property
+    def name(self) -> str:
+        """The collector's name in the journal."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one question to the next, for every target."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds one question may take, its retries included."""
+
+    def targets(self) -> Sequence[Target]:
+        """Return whom to ask now. Called about once an interval, in a thread of its own.
+
+        :raises InputError: the list cannot be had; the one before goes on to hold.
+        """
+
+    def collect(self, target: Target, deadline: float) -> Collected:
+        """Ask one target. Runs in a worker thread, beside others.
+
+        :param deadline: `time.monotonic()` at which it must have returned or raised.
+        :raises InputError: the target cannot be asked, or what it said cannot be used.
+        """

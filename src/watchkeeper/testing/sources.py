@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pyarrow as pa
 
 from watchkeeper.errors import InputError
 from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor
@@ -51,6 +52,7 @@ def check_batches_fit_the_model(source: Source) -> None:
     try:
         for batch in _some(reader, SAMPLES_MAX if source.sampled else POLLS_MAX):
             assert batch.source == source.name
+            assert isinstance(batch.keys, pa.RecordBatch)
             assert batch.keys.schema.equals(KEYS)
             assert batch.samples.schema.equals(SAMPLES)
             assert batch.unread.schema.equals(REJECTS)
@@ -107,6 +109,7 @@ def offered(source: Source, cursor: Cursor | None) -> Offered:
 
 def contents(batch: Batch) -> Offered:
     """Return what one batch offers, with repeats counted; values by their bits."""
+    assert isinstance(batch.keys, pa.RecordBatch)
     keys = list(zip(*(column.to_pylist() for column in batch.keys.columns), strict=True))
     series = batch.samples["series"].to_pylist()
     times = batch.samples["time"].to_pylist()

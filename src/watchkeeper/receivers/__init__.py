@@ -1,0 +1,150 @@
+"""Receivers understand what fleets push. Every other file here is one protocol.
+
+A receiver is pure: the bytes of one request in, columns out, and the answer its clients expect.
+`http` reads the request and keeps the bytes within bounds; the pipeline makes what was decoded
+durable; only then is the answer sent. One bad record never costs its neighbours: it goes to
+`Batch.unread` with its reason, and the answer counts it.
+
+    Receiver.open(limits, identity) -> Decoder        one for each tenant
+    Decoder.decode(delivery) -> Batch | None          None: there was nothing to store
+    Receiver.answer(delivery, outcome) -> Answer      outcome: Received, or a RequestError
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from watchkeeper.errors import (
+    Malformed,
+    Overloaded,
+    OverQuota,
+    RequestError,
+    TooLarge,
+    Unsupported,
+)
+from watchkeeper.identity import Identity
+from watchkeeper.model import Batch, Millis
+
+STATUS: Mapping[type[RequestError], int] = {
+    Malformed: 400,
+    Unsupported: 415,
+    TooLarge: 413,
+    OverQuota: 429,
+    Overloaded: 503,
+}
+
+
+class Route(NamedTuple):
+    """Where a receiver listens; the path is exact."""
+
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One request as it came, its body still packed.
+
+    :param headers: names in lower case.
+    :param number: counts the requests of this process; it names the request in the quarantine.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    arrived: Millis
+    tenant: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may be, after unpacking.
+
+    :param body: bytes.
+    :param series: distinct series of one request.
+    :param labels: of one series.
+    :param name: bytes of a label's or a metric's name.
+    :param value: bytes of a label's value.
+    :param known: series a decoder remembers; beyond, it forgets all and learns anew.
+    """
+
+    body: int = 32 << 20
+    series: int = 100_000
+    labels: int = 64
+    name: int = 200
+    value: int = 4096
+    known: int = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of one decoded request: everything in it is durable.
+
+    :param reasons: how many records were refused for each reason.
+    :param first: what was wrong with the first of them, for people.
+    """
+
+    offered: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    first: str = ""
+
+
+Outcome = Received | RequestError
+
+
+class Answer(NamedTuple):
+    """What the client is told."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Decoder(Protocol):
+    """Decodes the requests of one tenant, and remembers the series it has seen. One thread."""
+
+    def decode(self, delivery: Delivery) -> Batch | None:
+        """Return what the request says; None when there is nothing in it to store.
+
+        :raises RequestError: nothing of it can be used.
+        """
+
+
+class Receiver(Protocol):
+    """One protocol. Its fields are its configuration."""
+
+    @property
+    def name(self) -> str:
+        """The receiver's name in the journal; two receivers of one house differ in it."""
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Where it listens."""
+
+    def open(self, limits: Limits, identity: Identity) -> Decoder:
+        """Return a decoder that has seen nothing yet."""
+
+    def answer(self, delivery: Delivery, outcome: Outcome) -> Answer:
+        """Return what the client is told, in its protocol's own form."""
+
+
+def refusal(error: RequestError) -> tuple[int, dict[str, str]]:
+    """Return status and headers of a request that was not taken in, the same in every protocol."""
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    return STATUS.get(type(error), 400), headers
+
+
+def told(outcome: Received) -> str:
+    """Return in one line what was refused and why: `3 of 500 refused: too_old 2, …`."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(outcome.reasons.items()))
+    first = f"; first: {outcome.first}" if outcome.first else ""
+    return f"{outcome.rejected} of {outcome.offered} refused: {reasons}{first}"
