@@ -176,6 +176,8 @@ class Contract(_Document):
     :param max_age: how old a live sample may be when it arrives; None for any age.
     :param future_skew: how far a live sample may be ahead of its arrival.
     :param units: conversions that hold for every metric.
+    :param counters: how names end of metrics that only grow, of those it admits without naming
+        them; an attribute `metric.kind: counter` says the same of one series.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=63)]
@@ -189,6 +191,7 @@ class Contract(_Document):
     max_age: Duration | None = None
     future_skew: Duration = Millis(600_000)
     units: tuple[Conversion, ...] = ()
+    counters: tuple[Name, ...] = ()
     metrics: tuple[Metric, ...] = ()
 
     @property

@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from watchkeeper.contracts._catalogue import Contract
-from watchkeeper.contracts._lookup import CODE, REASONS, Known, Lookup
-from watchkeeper.contracts._rules import weight
+from watchkeeper.contracts._kernel import Codes, judge
+from watchkeeper.contracts._lookup import LIMITS, Known, Lookup
+from watchkeeper.contracts._rules import REASONS, weight
+from watchkeeper.key_table import KeyTable
 from watchkeeper.model import (
     REJECTS,
     SAMPLES,
-    STALE_BITS,
     Batch,
     Checked,
     Flags,
+    Floats,
     Millis,
     Reason,
     Rows,
@@ -27,8 +28,7 @@ from watchkeeper.model import (
     Traits,
 )
 
-YEAR_1970 = 0
-YEAR_2200 = 7_258_118_400_000
+REMEMBERED = 4  # rulebooks whose rules `traits` keeps
 
 
 def check(
@@ -51,21 +51,21 @@ def check(
         against them, only 1970..2200.
     """
     known = known if known is not None else Known(contracts)
-    found = known.lookup(batch.keys, admit=True)
+    found = known.lookup(batch.keys)
     series = batch.samples["series"].to_numpy()
     time = batch.samples["time"].to_numpy()
     value = batch.samples["value"].to_numpy()
-    assert len(series) == 0 or int(series.max()) < batch.keys.num_rows
-    value = _converted(value, series, found)
-    code = _codes_of(series, time, value, found, arrived if live else None)
-    good = code == 0
-    keys, samples = _accepted(found, series, time, value, good)
-    refused = _rejected(batch, found, code, arrived if live else None)
-    checked = Checked(
-        batch.source, batch.cursor, arrived, keys, samples, refused, offered=batch.offered
+    assert len(series) == 0 or int(series.max()) < _length(batch.keys)
+    converted, code = np.empty(len(series)), np.empty(len(series), np.uint8)
+    bad = judge(
+        series, time, value, found.rule, found.limits, found.refused, arrived, live, converted, code
     )
-    assert checked.samples.num_rows + checked.rejected.num_rows == batch.offered
-    return checked
+    good = code == 0 if bad else None
+    keys, samples = _accepted(found, series, time, converted, good)
+    refused = _rejected(batch, found, code, arrived if live else None) if bad else batch.unread
+    return Checked(
+        batch.source, batch.cursor, arrived, keys, samples, refused, batch.offered, batch.controls
+    )
 
 
 def traits(contracts: Sequence[Contract], keys: pa.RecordBatch) -> Traits:
@@ -74,9 +74,15 @@ def traits(contracts: Sequence[Contract], keys: pa.RecordBatch) -> Traits:
     Of a counter, detectors see the rate per second: its `warn` and `crit` are rates, its lowest
     rate is 0 and its highest is not known.
     """
-    found = Known(contracts).lookup(keys, admit=False)
+    found = _remembered(tuple(contracts)).find(keys)
     metrics = [rule.known for rule in found.rules]
-    counter = np.array([m is not None and m.kind == "counter" for m in metrics], bool)
+    counter = np.array(
+        [
+            rule.counter if (m := rule.known) is None else m.kind == "counter"
+            for rule in found.rules
+        ],
+        bool,
+    )
     sign = {"high": 1, "low": -1, "both": 0}
 
     def column(name: str) -> Any:
@@ -91,63 +97,39 @@ def traits(contracts: Sequence[Contract], keys: pa.RecordBatch) -> Traits:
     return Traits(counter[row], worse[row], low[row], high[row], warn, crit, weights[row])
 
 
-def _converted(value: Any, series: Rows, found: Lookup) -> Any:
-    """Apply the conversions of aliases and units; values without one keep their exact bits."""
-    converts = np.array([(r.scale, r.offset) != (1.0, 0.0) for r in found.rules], bool)
-    if not converts.any():
-        return value
-    row = found.rule[series]
-    touched = np.flatnonzero(converts[row] & (value.view(np.uint64) != STALE_BITS))
-    scale = np.array([r.scale for r in found.rules], np.float64)[row[touched]]
-    offset = np.array([r.offset for r in found.rules], np.float64)[row[touched]]
-    value = value.copy()
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as not finite
-        value[touched] = value[touched] * scale + offset
-    return value
+_knowns: dict[tuple[int, ...], tuple[tuple[Contract, ...], Known]] = {}
 
 
-def _codes_of(
-    series: Rows, time: Times, value: Any, found: Lookup, arrived: Millis | None
-) -> npt.NDArray[np.uint8]:
-    """Return for each sample 0 or the code of the first rule it breaks."""
-    code = np.zeros(len(series), np.uint8)
-    if not len(series):
-        return code
-    row = found.rule[series]
-    stale = value.view(np.uint64) == STALE_BITS
-    low = np.array([r.low for r in found.rules])
-    high = np.array([r.high for r in found.rules])
-    with np.errstate(invalid="ignore"):
-        if np.isfinite(low).any() or np.isfinite(high).any():
-            code[(value < low[row]) & ~stale] = CODE[Reason.BELOW_BOUND]
-            code[(value > high[row]) & ~stale] = CODE[Reason.ABOVE_BOUND]
-    code[time >= YEAR_2200] = CODE[Reason.IN_THE_FUTURE]
-    code[time < YEAR_1970] = CODE[Reason.TOO_OLD]
-    if arrived is not None:
-        skew = np.array([r.skew for r in found.rules])
-        age = np.array([r.max_age for r in found.rules])
-        ahead = time - np.float64(arrived)
-        code[ahead > skew[row]] = CODE[Reason.IN_THE_FUTURE]
-        code[-ahead > age[row]] = CODE[Reason.TOO_OLD]
-    code[~np.isfinite(value) & ~stale] = CODE[Reason.NOT_FINITE]
-    if found.refused.any():
-        code = np.where(found.refused[series] > 0, found.refused[series], code)
-    return code
+def _remembered(contracts: tuple[Contract, ...]) -> Known:
+    """Return what was looked up before under the same contracts; the answers do not show it."""
+    name = tuple(map(id, contracts))
+    found = _knowns.get(name)
+    if found is None:
+        if len(_knowns) >= REMEMBERED:
+            _knowns.clear()
+        # The contracts are kept beside it, so that no others can come to have their ids.
+        found = _knowns[name] = (contracts, Known(contracts))
+    return found[1]
+
+
+def _length(keys: pa.RecordBatch | KeyTable) -> int:
+    return len(keys) if isinstance(keys, KeyTable) else int(keys.num_rows)
 
 
 def _accepted(
-    found: Lookup, series: Rows, time: Times, value: Any, good: Flags
-) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """Return the keys that have accepted samples, and those samples, sorted."""
-    canonical = found.canonical[series]
-    if not good.all():
+    found: Lookup, series: Rows, time: Times, value: Floats, good: Flags | None
+) -> tuple[pa.RecordBatch | KeyTable, pa.RecordBatch]:
+    """Return the keys that have accepted samples (or their table), and those samples, sorted."""
+    canonical = series if found.canonical is None else found.canonical[series]
+    if good is not None:
         canonical, time, value = canonical[good], time[good], value[good]
-    used = np.zeros(found.keys.num_rows, bool)
-    used[canonical] = True
     keys = found.keys
-    if not used.all():
-        position = (np.cumsum(used) - 1).astype(np.uint32)
-        keys, canonical = keys.filter(pa.array(used)), position[canonical]
+    if not isinstance(keys, KeyTable):
+        used = np.zeros(keys.num_rows, bool)
+        used[canonical] = True
+        if not used.all():
+            position = (np.cumsum(used) - 1).astype(np.uint32)
+            keys, canonical = keys.filter(pa.array(used)), position[canonical]
     canonical, time, value = _sorted(canonical, time, value)
     columns = [pa.array(canonical, pa.uint32()), pa.array(time), pa.array(value)]
     return keys, pa.RecordBatch.from_arrays(columns, schema=SAMPLES)
@@ -168,17 +150,16 @@ def _sorted(series: Rows, time: Times, value: Any) -> tuple[Rows, Times, Any]:
     return series, time, value
 
 
-def _rejected(
-    batch: Batch, found: Lookup, code: npt.NDArray[np.uint8], arrived: Millis | None
-) -> pa.RecordBatch:
+def _rejected(batch: Batch, found: Lookup, code: Codes, arrived: Millis | None) -> pa.RecordBatch:
     """Return what was refused, as offered, behind what could not even be read."""
     bad = np.flatnonzero(code)
-    if not len(bad):
-        return batch.unread
     offered = batch.samples.take(pa.array(bad))
-    series = offered["series"].to_numpy().astype(np.int64)
-    keys = batch.keys.take(offered["series"])
-    pairs = pa.array(series * 256 + code[bad]).dictionary_encode()
+    series = offered["series"].to_numpy()
+    if isinstance(batch.keys, KeyTable):
+        keys = batch.keys.take(series)
+    else:
+        keys = batch.keys.take(offered["series"])
+    pairs = pa.array(series.astype(np.int64) * 256 + code[bad]).dictionary_encode()
     said = [_said(found, *divmod(int(pair), 256), arrived) for pair in pairs.dictionary.to_pylist()]
     reason = pa.array([str(REASONS[int(p) % 256 - 1]) for p in pairs.dictionary.to_pylist()])
     columns = [
@@ -186,31 +167,32 @@ def _rejected(
         offered["time"],
         offered["value"],
         pa.nulls(len(bad), pa.string()),
-        pa.array([batch.source]).take(pa.array(np.zeros(len(bad), np.int8))),
+        pa.array([batch.origin or batch.source]).take(pa.array(np.zeros(len(bad), np.int8))),
         reason.take(pairs.indices),
         pa.array(said, pa.string()).take(pairs.indices),
     ]
     refused = pa.RecordBatch.from_arrays(columns, schema=REJECTS)
     if not batch.unread.num_rows:
         return refused
-    both = pa.Table.from_batches([batch.unread, refused]).combine_chunks()
-    return both.to_batches()[0]
+    return pa.concat_batches([batch.unread, refused])
 
 
 def _said(found: Lookup, row: int, code: int, arrived: Millis | None) -> str:
     """Return what the contract expected of a sample that was refused."""
-    rule, reason = found.rules[int(found.rule[row])], REASONS[code - 1]
+    rule, reason = int(found.rule[row]), REASONS[code - 1]
+    limit = dict(zip(LIMITS, found.limits[rule].tolist(), strict=True))
     if reason is Reason.NOT_FINITE:
         return "a finite value, or the stale marker"
     if reason is Reason.BELOW_BOUND:
-        return f"value >= {rule.low:g}"
+        return f"value >= {limit['low']:g}"
     if reason is Reason.ABOVE_BOUND:
-        return f"value <= {rule.high:g}"
+        return f"value <= {limit['high']:g}"
     if reason is Reason.TOO_OLD:
-        return "time from 1970 on" + _until(rule.max_age, "at most {} before it arrived", arrived)
+        said = _until(limit["max_age"], "at most {} before it arrived", arrived)
+        return f"time from 1970 on{said}"
     if reason is Reason.IN_THE_FUTURE:
-        return "time before 2200" + _until(rule.skew, "at most {} after it arrived", arrived)
-    return found.detail.get(row, rule.detail)
+        return f"time before 2200{_until(limit['skew'], 'at most {} after it arrived', arrived)}"
+    return found.detail.get(row, found.says[rule])
 
 
 def _until(limit: float, text: str, arrived: Millis | None) -> str:

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from watchkeeper.contracts._catalogue import Contract
+from watchkeeper.contracts._kernel import CODE, Codes
 from watchkeeper.contracts._rules import RULES_MAX, Index, Rule, bad_name, entity_kind
-from watchkeeper.model import KEYS, Reason, Rows
+from watchkeeper.key_table import KeyTable
+from watchkeeper.model import KEYS, Floats, Reason, Rows
 
-REASONS = tuple(Reason)
-CODE = {reason: code for code, reason in enumerate(REASONS, 1)}  # 0: accepted
+LIMITS = ("scale", "offset", "low", "high", "max_age", "skew")  # columns of Lookup.limits
+
+
+class Found(NamedTuple):
+    """The rules of the rows of some keys."""
+
+    rules: list[Rule]
+    rule: npt.NDArray[np.int64]  # row of keys -> position in rules
+    refused: Codes  # row of keys -> reason code; 0: none
+    detail: dict[int, str]  # row -> what a refused name should be; rules hold the others'
 
 
 class Lookup(NamedTuple):
-    """The rules of the rows of one `keys`, as columns, and the canonical keys they stand for."""
+    """The same as columns, and the canonical keys that the offered ones stand for."""
 
-    rules: list[Rule]
-    rule: npt.NDArray[np.int64]  # row of offered keys -> position in rules
-    refused: npt.NDArray[np.uint8]  # row of offered keys -> reason code; 0: none
-    detail: dict[int, str]  # row -> what a refused name should be; rules hold the others'
-    keys: pa.RecordBatch  # canonical, distinct
-    canonical: npt.NDArray[np.uint32]  # row of offered keys -> row of `keys`
+    limits: Floats  # [rules, len(LIMITS)]
+    says: list[str]  # of each rule, what it expects of a series it refuses
+    rule: Rows  # row of offered keys -> row of limits
+    refused: Codes
+    detail: dict[int, str]
+    keys: pa.RecordBatch | KeyTable  # canonical
+    canonical: Rows | None  # row of offered keys -> row of `keys`; None: the same row
 
 
 class Known:
@@ -40,22 +52,36 @@ class Known:
         self._rules: dict[tuple[str, str, str], Rule] = {}
         self._entities: dict[str, tuple[str, str]] = {}
         self._latest: tuple[pa.RecordBatch, Lookup] | None = None
+        self._tables: WeakKeyDictionary[KeyTable, _Tabled] = WeakKeyDictionary()
         self._held = [_Held() for _ in self.index.contracts]
 
     def learn(self, keys: pa.RecordBatch) -> None:
         """Count series that the journal already holds, so that the limit outlives a restart."""
-        self.lookup(keys, admit=True)
+        self._admitted(keys)
 
-    def lookup(self, keys: pa.RecordBatch, *, admit: bool) -> Lookup:
-        """Return the rules of `keys`; with `admit` count new series against the limits."""
+    def lookup(self, keys: pa.RecordBatch | KeyTable) -> Lookup:
+        """Return the rules of `keys` as columns; new series count against the limits."""
+        if isinstance(keys, KeyTable):
+            tabled = self._tables.setdefault(keys, _Tabled())
+            if len(keys) > len(tabled.keys):
+                tabled.extend(*self._admitted(keys.since(len(tabled.keys))))
+            return tabled.lookup()
         latest = self._latest
-        if admit and latest is not None and latest[0].equals(keys):
+        if latest is not None and latest[0].equals(keys):
             return latest[1]
-        found = self._find(keys)
-        if admit:
-            self._admit(found)
-            self._latest = (keys, found)
-        return found
+        found, canonical, rows = self._admitted(keys)
+        limits = np.array([[getattr(r, name) for name in LIMITS] for r in found.rules], np.float64)
+        lookup = Lookup(
+            limits.reshape(-1, len(LIMITS)),
+            [rule.detail for rule in found.rules],
+            found.rule.astype(np.uint32),
+            found.refused,
+            found.detail,
+            canonical,
+            rows,
+        )
+        self._latest = (keys, lookup)
+        return lookup
 
     def rule(self, kind: str, metric: str, attributes: str) -> Rule:
         """Return what holds for one kind of series."""
@@ -67,18 +93,8 @@ class Known:
             found = self._rules[key] = self.index.rule(*key)
         return found
 
-    def _entity(self, entity: str) -> tuple[str, str]:
-        """Return the type of an entity and what is wrong with its name."""
-        found = self._entities.get(entity)
-        if found is None:
-            if len(self._entities) >= RULES_MAX:
-                self._entities.clear()
-            kind = entity_kind(entity)
-            wrong = bad_name(entity, 4096) if kind else "an entity is type:name"
-            found = self._entities[entity] = (kind, wrong)
-        return found
-
-    def _find(self, keys: pa.RecordBatch) -> Lookup:
+    def find(self, keys: pa.RecordBatch) -> Found:
+        """Return the rules of `keys`, whatever the limits on series."""
         entity, metric, attributes = (keys[name].dictionary_encode() for name in KEYS.names)
         entities = [self._entity(one) for one in entity.dictionary.to_pylist()]
         kinds = list(dict.fromkeys(kind for kind, _ in entities))
@@ -97,7 +113,24 @@ class Known:
         rule = _codes(combined)
         refused = np.array([CODE[r.reason] if r.reason else 0 for r in rules], np.uint8)[rule]
         detail = self._long_names(entity, entities, rules, rule, refused)
-        return Lookup(rules, rule, refused, detail, *_canonical(keys, rules, rule))
+        return Found(rules, rule, refused, detail)
+
+    def _admitted(self, keys: pa.RecordBatch) -> tuple[Found, pa.RecordBatch, Rows | None]:
+        found = self.find(keys)
+        canonical, rows = _canonical(keys, found.rules, found.rule)
+        self._admit(found, canonical, rows)
+        return found, canonical, rows
+
+    def _entity(self, entity: str) -> tuple[str, str]:
+        """Return the type of an entity and what is wrong with its name."""
+        found = self._entities.get(entity)
+        if found is None:
+            if len(self._entities) >= RULES_MAX:
+                self._entities.clear()
+            kind = entity_kind(entity)
+            wrong = bad_name(entity, 4096) if kind else "an entity is type:name"
+            found = self._entities[entity] = (kind, wrong)
+        return found
 
     def _long_names(
         self,
@@ -105,7 +138,7 @@ class Known:
         entities: Sequence[tuple[str, str]],
         rules: Sequence[Rule],
         rule: npt.NDArray[np.int64],
-        refused: npt.NDArray[np.uint8],
+        refused: Codes,
     ) -> dict[int, str]:
         """Refuse rows whose entity has a bad name; return what each should be."""
         codes = _codes(entity)
@@ -121,19 +154,55 @@ class Known:
             for row in np.flatnonzero(bad)
         }
 
-    def _admit(self, found: Lookup) -> None:
+    def _admit(self, found: Found, canonical: pa.RecordBatch, row_of: Rows | None) -> None:
         """Count the accepted series of each contract and refuse those beyond its limit."""
         good = found.refused == 0
         contract = np.array([r.contract for r in found.rules], np.int64)[found.rule]
-        entities = found.keys["entity"].to_pylist()
+        entities = canonical["entity"].to_pylist()
         for number, held in enumerate(self._held):
             limit = self.index.contracts[number].series_max
             rows = np.flatnonzero(good & (contract == number))
-            rules, keys = found.rule[rows].tolist(), found.canonical[rows].tolist()
-            for row, rule, key in zip(rows.tolist(), rules, keys, strict=True):
+            keys = (rows if row_of is None else row_of[rows]).tolist()
+            for row, rule, key in zip(rows.tolist(), found.rule[rows].tolist(), keys, strict=True):
                 if not held.admits(entities[key], found.rules[rule], limit):
                     found.refused[row] = CODE[Reason.TOO_MANY_SERIES]
                     found.detail[row] = f"at most {limit} series"
+
+
+class _Tabled:
+    """The columns kept beside one key table: a few kinds of limits, and one number a row."""
+
+    def __init__(self) -> None:
+        self.keys = KeyTable(KEYS)  # canonical, row for row
+        self._numbers: dict[tuple[float | str, ...], int] = {}
+        self._limits = np.empty((0, len(LIMITS)))
+        self._rule = np.empty(0, np.uint32)
+        self._refused = np.empty(0, np.uint8)
+        self._detail: dict[int, str] = {}
+
+    def extend(self, found: Found, canonical: pa.RecordBatch, rows: Rows | None) -> None:
+        """Take in the rows that the table has more than at the last look."""
+        first, count = len(self.keys), len(found.rule)
+        numbers = [
+            self._numbers.setdefault(
+                (*(float(getattr(rule, name)) for name in LIMITS), rule.detail), len(self._numbers)
+            )
+            for rule in found.rules
+        ]
+        self.keys.add(canonical if rows is None else canonical.take(pa.array(rows)))
+        if len(self._limits) < len(self._numbers):
+            self._limits = np.array([key[: len(LIMITS)] for key in self._numbers], np.float64)
+        if first + count > len(self._rule):
+            self._rule = np.resize(self._rule, 2 * (first + count))
+            self._refused = np.resize(self._refused, 2 * (first + count))
+        self._rule[first : first + count] = np.array(numbers, np.uint32)[found.rule]
+        self._refused[first : first + count] = found.refused
+        self._detail |= {first + row: text for row, text in found.detail.items()}
+
+    def lookup(self) -> Lookup:
+        """Return the columns as they are now; those of rows beyond the table mean nothing."""
+        says = [str(key[-1]) for key in self._numbers]
+        return Lookup(self._limits, says, self._rule, self._refused, self._detail, self.keys, None)
 
 
 class _Held:
@@ -184,18 +253,17 @@ def _split(combined: Any, metrics: int, attributes: int) -> list[tuple[int, int,
 
 def _canonical(
     keys: pa.RecordBatch, rules: Sequence[Rule], rule: npt.NDArray[np.int64]
-) -> tuple[pa.RecordBatch, Rows]:
+) -> tuple[pa.RecordBatch, Rows | None]:
     """Return the distinct canonical keys, and which of them each offered key stands for."""
     metric = pa.array([r.metric for r in rules], pa.string()).take(pa.array(rule))
     attributes = pa.array([r.attributes for r in rules], pa.string()).take(pa.array(rule))
-    same = np.arange(keys.num_rows, dtype=np.uint32)
     if metric.equals(keys["metric"]) and attributes.equals(keys["attributes"]):
-        return keys, same
+        return keys, None
     renamed = pa.RecordBatch.from_arrays([keys["entity"], metric, attributes], schema=KEYS)
     e, m, a = (column.dictionary_encode() for column in renamed.columns)
     combined = _combine(_codes(e), (_codes(m), len(m.dictionary)), (_codes(a), len(a.dictionary)))
     if len(combined.dictionary) == keys.num_rows:
-        return renamed, same
+        return renamed, None
     canonical = _codes(combined).astype(np.uint32)
     _, first = np.unique(canonical, return_index=True)
     return renamed.take(pa.array(first)), canonical

@@ -16,7 +16,9 @@ from typing import NamedTuple
 from watchkeeper.contracts._catalogue import WEIGHTS, Alias, Contract, Metric, plain_unit
 from watchkeeper.model import Reason, attributes_text
 
+REASONS = tuple(Reason)
 UNIT = "unit"  # the attribute in which a sender states the unit
+KIND = "metric.kind"  # the attribute in which a sender states that a metric is a `counter`
 RULES_MAX = 200_000  # kinds of series remembered; a flood of new ones empties the memory
 
 # Control characters, and those that make a terminal show another text than the one stored. A
@@ -43,6 +45,12 @@ class Rule(NamedTuple):
     reason: Reason | None = None  # why every sample of such a series is refused
     detail: str = ""
     known: Metric | None = None
+    counter: bool = False  # of a metric that no contract names
+
+    @property
+    def counts(self) -> bool:
+        """Whether its values only grow."""
+        return self.counter if self.known is None else self.known.kind == "counter"
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ class Index:
         self, number: int, ways: Sequence[Spelled], metric: str, given: Mapping[str, str]
     ) -> Rule | None:
         """Return the rule of the first spelling that fits; None when no `where` holds."""
-        rest = {name: value for name, value in given.items() if name != UNIT}
+        rest = {name: value for name, value in given.items() if name not in (UNIT, KIND)}
         fitting = [(way, found) for way in ways if (found := way.attributes(rest)) is not None]
         if not fitting:
             return None
@@ -155,6 +163,7 @@ class Index:
             max_age=math.inf if age is None else age,
             skew=contract.future_skew,
             name_max=contract.name_length_max,
+            counter=given.get(KIND) == "counter" or metric.endswith(contract.counters),
         )
 
     def _named(self, rule: Rule, metric: str, attributes: str, given: Mapping[str, str]) -> Rule:

@@ -1,0 +1,64 @@
+"""One pass over a batch: convert each value, and find the first rule that each sample breaks."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from watchkeeper.contracts._rules import REASONS
+from watchkeeper.model import STALE_BITS, Floats, Reason, Rows, Times
+
+YEAR_1970 = 0
+YEAR_2200 = 7_258_118_400_000
+CODE = {reason: code for code, reason in enumerate(REASONS, 1)}  # 0: accepted
+
+BELOW, ABOVE = CODE[Reason.BELOW_BOUND], CODE[Reason.ABOVE_BOUND]
+NOT_FINITE, TOO_OLD = CODE[Reason.NOT_FINITE], CODE[Reason.TOO_OLD]
+IN_THE_FUTURE = CODE[Reason.IN_THE_FUTURE]
+STALE = np.uint64(STALE_BITS)
+
+Codes = npt.NDArray[np.uint8]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def judge(
+    series: Rows, time: Times, value: Floats, rule: Rows, limits: Floats, refused: Codes,
+    arrived: int, live: bool, converted: Floats, code: Codes,
+) -> int:  # fmt: skip
+    """Fill `converted` and `code` (0: accepted); return how many samples are refused.
+
+    :param rule: of each row of keys, its row in `limits` (columns of `_lookup.LIMITS`).
+    :param refused: of each row of keys, the code for which all its samples are refused, or 0.
+    :param live: whether ages and skew against `arrived` count.
+    """
+    bits, bad = value.view(np.uint64), 0
+    for i in range(len(series)):
+        row = series[i]
+        limit = limits[rule[row]]
+        stale = bits[i] == STALE
+        x = value[i]
+        if not stale and (limit[0] != 1.0 or limit[1] != 0.0):
+            x = x * limit[0] + limit[1]
+        converted[i] = x
+        ahead = np.float64(time[i]) - np.float64(arrived)
+        c = 0
+        if refused[row] != 0:
+            c = refused[row]
+        elif not stale and not np.isfinite(x):
+            c = NOT_FINITE
+        elif live and -ahead > limit[4]:
+            c = TOO_OLD
+        elif live and ahead > limit[5]:
+            c = IN_THE_FUTURE
+        elif time[i] < YEAR_1970:
+            c = TOO_OLD
+        elif time[i] >= YEAR_2200:
+            c = IN_THE_FUTURE
+        elif not stale and x > limit[3]:
+            c = ABOVE
+        elif not stale and x < limit[2]:
+            c = BELOW
+        code[i] = c
+        bad += c != 0
+    return bad
