@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from watchkeeper.errors import CorruptionError
+from watchkeeper.journal._columns import Columns, ordered
 from watchkeeper.journal._entry import (
     NO_KEYS,
     NO_REJECTS,
@@ -25,7 +25,7 @@ from watchkeeper.journal._entry import (
     unseal_block,
 )
 from watchkeeper.journal._numbers import Numbers
-from watchkeeper.model import SAMPLES, Checked, Control, Cursor, Entry, Millis, Offset, Rows, Times
+from watchkeeper.model import SAMPLES, Checked, Control, Cursor, Entry, Millis, Offset
 from watchkeeper.store.file import StoreFile
 from watchkeeper.store.layout import Layout, queries
 
@@ -72,15 +72,16 @@ class SqliteJournal:
     def __init__(self, file: StoreFile) -> None:
         self._file = file
         self._appending = threading.Lock()
-        self._numbers: Numbers | None = None
+        self._columns: Columns | None = None
         try:
             self._head = self._stored_head()
             self._cursors = self._stored_cursors(self._head)
             if not file.read_only:
-                self._numbers = Numbers()
+                numbers = Numbers()
                 for _, keys in self._blocks(0):
-                    self._numbers.resolve(keys)
-                self._expect(self._numbers.count == self._head.series, "a series is there twice")
+                    numbers.resolve(keys)
+                self._expect(numbers.count == self._head.series, "a series is there twice")
+                self._columns = Columns(numbers)
         except BaseException:
             file.close()
             raise
@@ -150,29 +151,21 @@ class SqliteJournal:
 
     def _entry(self, batch: Checked, head: _Head) -> Entry:
         """Give the batch its offset and its series their numbers."""
-        assert self._numbers is not None, "opened read-only"
+        assert self._columns is not None, "opened read-only"
+        assert batch.source, "only a note has no source"
         rows, time, value = (batch.samples.column(name).to_numpy() for name in SAMPLES.names)
-        wanted = np.zeros(batch.keys.num_rows, dtype=np.bool_)  # a rejected sample makes no series
-        wanted[rows] = True
-        numbers = self._numbers.resolve(batch.keys, wanted)
-        fresh = np.flatnonzero(wanted & (numbers >= head.series))
-        fresh = fresh[np.unique(numbers[fresh], return_index=True)[1]]
-        series = numbers[rows]
-        if not _sorted(series, time):
-            order = np.argsort(series, kind="stable")
-            if not _sorted(series[order], time[order]):
-                order = np.lexsort((time, series))
-            series, time, value = series[order], time[order], value[order]
-        columns = [pa.array(series), pa.array(time), pa.array(value)]
+        numbers, new = self._columns.resolve(batch.keys, rows)
+        columns = [pa.array(column) for column in ordered(numbers, time, value)]
         return Entry(
             Offset(head.offset + 1),
             batch.source,
             batch.cursor,
             Millis(max(batch.arrived, head.arrived)),
             head.series,
-            batch.keys.take(pa.array(fresh)) if len(fresh) else NO_KEYS,
+            new,
             pa.RecordBatch.from_arrays(columns, schema=SAMPLES),
             batch.rejected,
+            batch.controls,
         )
 
     def _store(self, entries: Sequence[Entry]) -> None:
@@ -182,7 +175,7 @@ class SqliteJournal:
         head, cursors = self._head, {}
         for entry in entries:
             head = _after(head, entry)
-            if not entry.controls:
+            if entry.source:  # a note stands for no source
                 cursors[entry.source] = (entry.cursor, entry.offset)
         head = head._replace(sources=len(self._cursors.keys() | cursors.keys()))
         with self._file.transaction() as db:
@@ -206,8 +199,8 @@ class SqliteJournal:
             with contextlib.suppress(Exception):  # the first error is the one to tell
                 self._head = self._stored_head()
                 self._cursors = self._stored_cursors(self._head)
-            if self._numbers is not None:
-                self._numbers.forget(self._head.series)
+            if self._columns is not None:
+                self._columns.forget(self._head.series)
             raise
 
     def _pages(self, sql: str, offset: int, limit: int) -> Iterator[Entry]:
@@ -267,11 +260,6 @@ class SqliteJournal:
 def _after(head: _Head, entry: Entry) -> _Head:
     series = entry.first + entry.new.num_rows
     return _Head(entry.offset, entry.arrived, series, head.sources)
-
-
-def _sorted(series: Rows, time: Times) -> bool:
-    up = series[1:] > series[:-1]
-    return bool((up | ((series[1:] == series[:-1]) & (time[1:] >= time[:-1]))).all())
 
 
 plugin = Sqlite

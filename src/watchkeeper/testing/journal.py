@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from watchkeeper.journal import Journal
+from watchkeeper.key_table import KeyTable
 from watchkeeper.model import (
     KEYS,
     REJECTS,
@@ -269,3 +271,86 @@ def check_rejected_samples_are_found(open_journal: Opener) -> None:
     assert [entry.rejected.num_rows for entry in found[:2]] == [1, 2]
     assert [entry.offset for entry in journal.rejected(Offset(3), 2)] == [5, 6]
     journal.close()
+
+
+def check_a_table_of_keys_is_as_good_as_a_batch_of_them(open_journal: Opener) -> None:
+    """Samples name rows of a table that many batches share, that grows and may repeat a key."""
+    a, b, c, d = (("host:a", name, "{}") for name in "abcd")
+    table = KeyTable(KEYS)
+    journal = open_journal()
+    table.add(_keys([a, b, c, a]))  # two spellings of `a` came to the same
+    first = _of_table(table, {3: [(5, 1.0)], 1: [(1, 2.0)], 0: [(7, 3.0)]}, "1")
+    second = _of_table(table, {1: [(2, 4.0)], 2: [(2, 5.0)]}, "2")
+    assert journal.append([first, second]) == [1, 2]
+    table.add(_keys([d]))
+    journal.append([_of_table(table, {k: [(9, float(k))] for k in (4, 2, 0)}, "3")])
+    journal.append([checked({d: [(10, 1.0)], b: [(10, 2.0)]}, cursor="4")])
+    for _ in range(2):
+        entries = list(journal.read(START, 10))
+        found = [points(journal, entry) for entry in entries]
+        assert [set(one) for one in found] == [{a, b}, {b, c}, {a, c, d}, {b, d}]
+        assert [time for time, _ in found[0][a]] == [5, 7]
+        assert journal.series().column("metric").to_pylist() == ["a", "b", "c", "d"]
+        assert [entry.first for entry in entries] == [0, 2, 3, 4]
+        journal.close()
+        journal = open_journal()
+    journal.append([_of_table(table, {4: [(11, 1.0)], 0: [(11, 2.0)]}, "5")])
+    assert journal.series().num_rows == 4
+    journal.close()
+
+
+def check_an_append_that_fails_makes_no_row_known(open_journal: Opener) -> None:
+    """A table's rows that did not become durable are new again the next time."""
+    a, b, c = (("host:a", name, "{}") for name in "abc")
+    table = KeyTable(KEYS)
+    table.add(_keys([a, b, c]))
+    journal = open_journal()
+    journal.append([_of_table(table, {2: [(1, 1.0)]}, "1")])
+    good = _of_table(table, {0: [(2, 1.0)], 1: [(2, 2.0)], 2: [(2, 3.0)]}, "2")
+    broken = checked({("host:z", "z", "{}"): [(1, 1.0)]}, cursor="not \udcff text")
+    try:
+        journal.append([good, broken])
+    except UnicodeEncodeError:
+        pass
+    else:
+        raise AssertionError("a cursor that is no text was stored")
+    assert (journal.head(), journal.series().num_rows) == (1, 1)
+    assert journal.append([good]) == [2]
+    entry = list(journal.read(START, 10))[1]
+    assert (entry.first, entry.new.column("metric").to_pylist()) == (1, ["a", "b"])
+    assert set(points(journal, entry)) == {a, b, c}
+    journal.close()
+
+
+def check_an_entry_may_hold_samples_and_controls(open_journal: Opener) -> None:
+    """A batch moves its cursor whatever else it says."""
+    said = (Control("collector", "scrape", '{"up":0}'), Control("alert", "am", '{"é":1}'))
+    journal = open_journal()
+    both = checked({("host:a", "m", "{}"): [(1, 1.0)]}, cursor="1", rejected=1)
+    alone = checked({}, source="other", cursor="7")
+    journal.append([replace(both, controls=said), replace(alone, controls=said[:1])])
+    for _ in range(2):
+        entries = list(journal.read(START, 10))
+        assert [entry.controls for entry in entries] == [said, said[:1]]
+        assert [entry.samples.num_rows for entry in entries] == [1, 0]
+        assert (journal.cursor("test"), journal.cursor("other")) == ("1", "7")
+        journal.close()
+        journal = open_journal()
+    journal.close()
+
+
+def _keys(keys: Sequence[Key]) -> pa.RecordBatch:
+    rows = [dict(zip(KEYS.names, key, strict=True)) for key in keys]
+    return pa.RecordBatch.from_pylist(rows, schema=KEYS)
+
+
+def _of_table(
+    table: KeyTable, rows: Mapping[int, Sequence[tuple[int, float]]], cursor: str
+) -> Checked:
+    """Return a checked batch of (time, value) points by row of a table, sorted by row."""
+    names = [(str(row), "", "") for row in sorted(rows)]
+    batch = checked({name: rows[int(name[0])] for name in names}, cursor=cursor)
+    numbers = np.array([row for row in sorted(rows) for _ in rows[row]], dtype=np.uint32)
+    columns = [pa.array(numbers), batch.samples.column(1), batch.samples.column(2)]
+    samples = pa.RecordBatch.from_arrays(columns, schema=SAMPLES)
+    return replace(batch, keys=table, samples=samples)
