@@ -14,10 +14,11 @@ from collections.abc import Sequence
 
 from watchkeeper.contracts._catalogue import Alias, Contract, Conversion, Metric, Upcast, read
 from watchkeeper.contracts._check import check, traits
-from watchkeeper.contracts._lookup import Known
+from watchkeeper.contracts._lookup import Allow, Known
 
 __all__ = [
     "Alias",
+    "Allow",
     "Contract",
     "Conversion",
     "Known",

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from watchkeeper.contracts._catalogue import Contract
 from watchkeeper.contracts._kernel import Codes, judge
-from watchkeeper.contracts._lookup import LIMITS, Known, Lookup
+from watchkeeper.contracts._lookup import LIMITS, Allow, Known, Lookup
 from watchkeeper.contracts._rules import REASONS, weight
 from watchkeeper.key_table import KeyTable
 from watchkeeper.model import (
@@ -38,6 +38,7 @@ def check(
     *,
     known: Known | None = None,
     live: bool = True,
+    allow: Allow | None = None,
 ) -> Checked:
     """Split a batch into accepted and rejected samples; none is lost.
 
@@ -49,9 +50,10 @@ def check(
     :param known: what this ingest has looked up before; made by `Known(contracts)`.
     :param live: False for files, whose samples arrived long ago: ages and skew are not held
         against them, only 1970..2200.
+    :param allow: how many of so many new series the sender may add now; only tables ask.
     """
     known = known if known is not None else Known(contracts)
-    found = known.lookup(batch.keys)
+    found = known.lookup(batch.keys, allow)
     series = batch.samples["series"].to_numpy()
     time = batch.samples["time"].to_numpy()
     value = batch.samples["value"].to_numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -17,6 +17,7 @@ from watchkeeper.key_table import KeyTable
 from watchkeeper.model import KEYS, Floats, Reason, Rows
 
 LIMITS = ("scale", "offset", "low", "high", "max_age", "skew")  # columns of Lookup.limits
+Allow = Callable[[int], int]  # how many of so many new series the sender may add now
 
 
 class Found(NamedTuple):
@@ -54,17 +55,26 @@ class Known:
         self._latest: tuple[pa.RecordBatch, Lookup] | None = None
         self._tables: WeakKeyDictionary[KeyTable, _Tabled] = WeakKeyDictionary()
         self._held = [_Held() for _ in self.index.contracts]
+        self._waiting: list[int] = []  # rows of the last keys that `allow` did not let in
 
     def learn(self, keys: pa.RecordBatch) -> None:
         """Count series that the journal already holds, so that the limit outlives a restart."""
         self._admitted(keys)
 
-    def lookup(self, keys: pa.RecordBatch | KeyTable) -> Lookup:
-        """Return the rules of `keys` as columns; new series count against the limits."""
+    def lookup(self, keys: pa.RecordBatch | KeyTable, allow: Allow | None = None) -> Lookup:
+        """Return the rules of `keys` as columns; new series count against the limits.
+
+        :param allow: asked before new series of a table are taken in; what it does not allow is
+            refused, and asked for again at the next look-up.
+        """
         if isinstance(keys, KeyTable):
             tabled = self._tables.setdefault(keys, _Tabled())
+            if tabled.refused_for_now:
+                self._ask_again(tabled, allow)
             if len(keys) > len(tabled.keys):
-                tabled.extend(*self._admitted(keys.since(len(tabled.keys))))
+                first, new = len(tabled.keys), keys.since(len(tabled.keys))
+                tabled.extend(*self._admitted(new, allow))
+                tabled.refused_for_now += [first + row for row in self._waiting]
             return tabled.lookup()
         latest = self._latest
         if latest is not None and latest[0].equals(keys):
@@ -115,11 +125,22 @@ class Known:
         detail = self._long_names(entity, entities, rules, rule, refused)
         return Found(rules, rule, refused, detail)
 
-    def _admitted(self, keys: pa.RecordBatch) -> tuple[Found, pa.RecordBatch, Rows | None]:
+    def _admitted(
+        self, keys: pa.RecordBatch, allow: Allow | None = None
+    ) -> tuple[Found, pa.RecordBatch, Rows | None]:
         found = self.find(keys)
         canonical, rows = _canonical(keys, found.rules, found.rule)
-        self._admit(found, canonical, rows)
+        self._admit(found, canonical, rows, allow)
         return found, canonical, rows
+
+    def _ask_again(self, tabled: _Tabled, allow: Allow | None) -> None:
+        """Take in some of the series that were one too many for their sender before."""
+        rows = tabled.refused_for_now
+        allowed = len(rows) if allow is None else allow(len(rows))
+        if allowed:
+            now, tabled.refused_for_now = rows[:allowed], rows[allowed:]
+            found, _, _ = self._admitted(tabled.keys.take(np.array(now, np.uint32)))
+            tabled.replace(now, found)
 
     def _entity(self, entity: str) -> tuple[str, str]:
         """Return the type of an entity and what is wrong with its name."""
@@ -154,17 +175,32 @@ class Known:
             for row in np.flatnonzero(bad)
         }
 
-    def _admit(self, found: Found, canonical: pa.RecordBatch, row_of: Rows | None) -> None:
-        """Count the accepted series of each contract and refuse those beyond its limit."""
+    def _admit(
+        self, found: Found, canonical: pa.RecordBatch, row_of: Rows | None, allow: Allow | None
+    ) -> None:
+        """Count the accepted series of each contract and refuse those beyond a limit."""
         good = found.refused == 0
         contract = np.array([r.contract for r in found.rules], np.int64)[found.rule]
         entities = canonical["entity"].to_pylist()
+        self._waiting = []
         for number, held in enumerate(self._held):
             limit = self.index.contracts[number].series_max
             rows = np.flatnonzero(good & (contract == number))
             keys = (rows if row_of is None else row_of[rows]).tolist()
-            for row, rule, key in zip(rows.tolist(), found.rule[rows].tolist(), keys, strict=True):
-                if not held.admits(entities[key], found.rules[rule], limit):
+            named = [
+                (row, entities[key], found.rules[rule])
+                for row, rule, key in zip(
+                    rows.tolist(), found.rule[rows].tolist(), keys, strict=True
+                )
+            ]
+            new = [one for one in named if not held.has(*one[1:])]
+            allowed = len(new) if allow is None or not new else allow(len(new))
+            for row, _, _ in new[allowed:]:
+                found.refused[row] = CODE[Reason.TOO_MANY_SERIES]
+                found.detail[row] = "no more new series from this sender for now"
+                self._waiting.append(row)
+            for row, entity, rule in new[:allowed]:
+                if not held.admits(entity, rule, limit):
                     found.refused[row] = CODE[Reason.TOO_MANY_SERIES]
                     found.detail[row] = f"at most {limit} series"
 
@@ -179,6 +215,7 @@ class _Tabled:
         self._rule = np.empty(0, np.uint32)
         self._refused = np.empty(0, np.uint8)
         self._detail: dict[int, str] = {}
+        self.refused_for_now: list[int] = []  # rows their sender may not add yet
 
     def extend(self, found: Found, canonical: pa.RecordBatch, rows: Rows | None) -> None:
         """Take in the rows that the table has more than at the last look."""
@@ -199,6 +236,13 @@ class _Tabled:
         self._refused[first : first + count] = found.refused
         self._detail |= {first + row: text for row, text in found.detail.items()}
 
+    def replace(self, rows: Sequence[int], found: Found) -> None:
+        """Say anew of some rows whether they are refused."""
+        for row, refused in zip(rows, found.refused.tolist(), strict=True):
+            self._refused[row] = refused
+            self._detail.pop(row, None)
+        self._detail |= {rows[n]: text for n, text in found.detail.items()}
+
     def lookup(self) -> Lookup:
         """Return the columns as they are now; those of rows beyond the table mean nothing."""
         says = [str(key[-1]) for key in self._numbers]
@@ -216,11 +260,15 @@ class _Held:
         self._texts: dict[str, str] = {}
         self._count = 0
 
+    def has(self, entity: str, rule: Rule) -> bool:
+        """Return whether the series is held."""
+        return entity in self._of.get((rule.metric, rule.attributes), ())
+
     def admits(self, entity: str, rule: Rule, limit: int) -> bool:
         """Return whether the series is held, or may be from now on."""
-        entities = self._of.get((rule.metric, rule.attributes))
-        if entities is not None and entity in entities:
+        if self.has(entity, rule):
             return True
+        entities = self._of.get((rule.metric, rule.attributes))
         if self._count >= limit:
             return False
         if entities is None:

@@ -63,14 +63,18 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may be, after unpacking.
+    """What pushing clients may do. A request beyond is refused, and nothing else suffers.
 
-    :param body: bytes.
+    :param body: bytes of one request, packed or unpacked.
     :param series: distinct series of one request.
-    :param labels: of one series.
+    :param labels: labels of one series.
     :param name: bytes of a label's or a metric's name.
     :param value: bytes of a label's value.
     :param known: series a decoder remembers; beyond, it forgets all and learns anew.
+    :param waiting: bytes of requests that are not durable yet, of all clients together.
+    :param tenant_series: series one tenant may have.
+    :param tenant_new_series: series one tenant may add within a minute.
+    :param tenant_samples: samples a second of one tenant, on average; 0 is no limit.
     """
 
     body: int = 32 << 20
@@ -79,6 +83,10 @@ class Limits:
     name: int = 200
     value: int = 4096
     known: int = 4_000_000
+    waiting: int = 64 << 20
+    tenant_series: int = 1_000_000
+    tenant_new_series: int = 200_000
+    tenant_samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)
