@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from watchkeeper.model import Batch, Cursor
+from watchkeeper.model import Batch, Cursor, Millis
 
 
 class Reader(Protocol):
@@ -112,3 +112,20 @@ class Collector(Protocol):
         :param deadline: `time.monotonic()` at which it must have returned or raised.
         :raises InputError: the target cannot be asked, or what it said cannot be used.
         """
+
+
+class TargetState(NamedTuple):
+    """Where a collector stands with one target; for status and metrics.
+
+    :param state: `closed` (asked every round), `open` (left alone), `half_open` (on trial).
+    :param error: what the last failure was; empty when the last question succeeded.
+    :param duration: seconds the last question took. :param succeeded: when the last good one began.
+    :param failures: questions failed in a row.
+    """
+
+    name: str
+    state: str
+    error: str
+    duration: float
+    succeeded: Millis | None
+    failures: int

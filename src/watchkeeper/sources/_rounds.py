@@ -1,0 +1,411 @@
+"""Ask many targets, each once a round, at once and in time. What makes a `Collector` a `Source`.
+
+    discovery ─► list ─┐
+                       ├─► scheduler ─► turns ─► workers ─► answers ─► poll
+    clock ─────────────┘
+
+A target's place in the round comes from a hash of its name, so questions are spread over the
+interval and stay where they are when the house starts again. What one target does to us (hang,
+trickle, fail) costs it its worker until its deadline, and nothing else: those that failed last
+time have a quarter of the workers to themselves and no more, one that fails five times in a row is
+left alone for a while, and a question that outstays its deadline is given up.
+
+Everything here is on one lock, and no work is done under it that grows with what a target says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+import pyarrow as pa
+import tenacity
+
+from watchkeeper.model import Batch, Control, Cursor, Millis, canonical
+from watchkeeper.sources import Collected, Collector, Target, TargetState
+from watchkeeper.sources._answers import (
+    NO_KEYS,
+    Answer,
+    batch,
+    ended,
+    readings_of,
+    said,
+    told,
+    vanished,
+)
+from watchkeeper.sources._breaker import Breaker, Budget
+from watchkeeper.sources._turns import Gates, Turns
+
+WORKERS = 64  # questions under way at once
+PER_HOST = 4  # of these to one host
+AILING, AILING_SHARE = "ailing", 0.25  # of these to targets that failed last time
+DEADLINE_SHARE = 0.8  # of the interval
+GRACE = 0.5  # seconds beyond the deadline after which a question is given up
+ATTEMPTS = 3
+PAUSE, PAUSE_MAX = 0.2, 2.0  # seconds before the first repeat, at most, and before any
+SAMPLES = 100_000  # of one batch, about
+WAITING = 500_000  # samples that wait to be fetched; then nobody is asked
+LINGER = 0.2  # seconds a poll gathers answers
+ERROR_MAX = 300  # characters
+
+
+@dataclass(slots=True, eq=False)
+class _Standing:
+    """One target, and what we know of it."""
+
+    target: Target
+    breaker: Breaker
+    readings: pa.RecordBatch
+    keys: pa.RecordBatch = field(default_factory=lambda: NO_KEYS)  # of the round before
+    busy: bool = False  # waiting for its turn, or asked
+    gone: bool = False
+    error: str = ""
+    duration: float = 0.0
+    succeeded: Millis | None = None
+
+    @property
+    def name(self) -> str:
+        return self.target.name
+
+    @property
+    def gates(self) -> Gates:
+        host = f"host {self.target.host}"
+        return (host, AILING) if self.breaker.failures else (host,)
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    """One question under way. :param began: monotonic. :param at: the same moment on the wall."""
+
+    standing: _Standing
+    gates: Gates
+    began: float
+    deadline: float
+    at: Millis
+    repeatable: bool
+    given_up: bool = False
+
+
+class Rounds:
+    """A collector at work. See `sources.Reader`.
+
+    :param cursor: where the journal stands; what was not asked then cannot be asked now.
+    """
+
+    def __init__(
+        self,
+        collector: Collector,
+        cursor: Cursor | None = None,
+        *,
+        workers: int = WORKERS,
+        per_host: int = PER_HOST,
+    ) -> None:
+        self._collector, self._cursor = collector, cursor
+        self._interval = collector.interval
+        self._allowed = min(collector.timeout, DEADLINE_SHARE * collector.interval)
+        self._workers = workers
+        self._budget = Budget()
+        self._closed = threading.Event()
+        self._changed = threading.Condition()  # the one lock
+        self._standings: dict[str, _Standing] = {}
+        self._due: list[tuple[float, int, _Standing]] = []
+        self._number = 0
+        limits = {AILING: max(1, int(workers * AILING_SHARE))}
+        self._turns: Turns[_Standing] = Turns(limits, per_host)
+        self._asked: list[_Question] = []
+        self._stuck = 0  # questions given up whose worker has not come back
+        self._threads: list[threading.Thread] = []
+        self._handed: SimpleQueue[_Question | None] = SimpleQueue()
+        self._answers: deque[Answer] = deque()
+        self._waiting = 0
+        self._looking: float | None = None
+        self._unlisted = ""
+        # Rounds begin at whole multiples of the interval on the wall, like those of Prometheus.
+        self._origin = time.monotonic() - time.time() % self._interval
+        self._start("schedule", self._schedule)
+        self._start("discover", self._discover)
+
+    def poll(self) -> Batch | None:
+        """Return what the targets said since the last poll, or None. Waits a moment for more."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._waiting >= SAMPLES or self._closed.is_set(), LINGER
+            )
+            answers, size = [], 0
+            while self._answers and (not size or size + self._answers[0].size <= SAMPLES):
+                answers.append(self._answers.popleft())
+                size += answers[-1].size
+            self._waiting -= size
+            if answers:
+                self._changed.notify_all()
+        if not answers:
+            return None
+        return batch(self._collector.name, Cursor(str(_wall())), answers)
+
+    def close(self) -> None:
+        """Stop asking. A question under way ends by its own deadline, and nobody waits for it."""
+        with self._changed:
+            self._closed.set()
+            self._changed.notify_all()
+            for _ in self._threads:
+                self._handed.put(None)
+            threads = list(self._threads)
+        patience = time.monotonic() + 1.0
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, patience - time.monotonic()))
+
+    def states(self) -> list[TargetState]:
+        """Return how each target stands, by name."""
+        with self._changed:
+            return [
+                TargetState(
+                    name, one.breaker.state, one.error, one.duration, one.succeeded,
+                    one.breaker.failures,
+                )
+                for name, one in sorted(self._standings.items())
+            ]  # fmt: skip
+
+    def _start(self, what: str, work: Callable[[], None]) -> None:
+        name = f"{self._collector.name}-{what}"
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    # Whom to ask
+
+    def _discover(self) -> None:
+        while not self._closed.is_set():
+            self._looking = time.monotonic()
+            try:
+                listed = self._collector.targets()
+            except Exception as error:  # a faulty collector must not end the house
+                self._looking = None
+                with self._changed:
+                    self._missed(_text(error))
+            else:
+                self._looking = None
+                with self._changed:
+                    self._adopt(listed)
+            self._closed.wait(self._interval)
+
+    def _missed(self, error: str) -> None:
+        if not self._unlisted:
+            self._answer(Answer((), controls=(self._control("", "undiscovered", error, 1),)))
+        self._unlisted = error
+
+    def _adopt(self, listed: Sequence[Target]) -> None:
+        """Hold to a new list of targets; the first of two of one name counts."""
+        if self._unlisted:
+            self._unlisted = ""
+            self._answer(Answer((), controls=(self._control("", "discovered"),)))
+        wanted: dict[str, Target] = {}
+        for target in listed:
+            wanted.setdefault(target.name, target)
+        for name in self._standings.keys() - wanted.keys():
+            self._let_go(self._standings.pop(name))
+        for name, target in wanted.items():
+            known = self._standings.get(name)
+            if known is None:
+                known = _Standing(target, Breaker(self._interval), readings_of(target))
+                self._standings[name] = known
+                self._plan(known, time.monotonic())
+            elif known.target != target:
+                self._answer(Answer((ended(known.readings, _wall()),)))
+                known.target, known.readings = target, readings_of(target)
+        self._changed.notify_all()
+
+    def _let_go(self, standing: _Standing) -> None:
+        standing.gone = True
+        now = _wall()
+        parts = (ended(standing.readings, now), ended(standing.keys, now))
+        self._answer(Answer(parts, controls=(self._control(standing.name, "gone"),)))
+
+    # When
+
+    def _plan(self, standing: _Standing, after: float) -> None:
+        """Set the next time a target is due, strictly after a moment."""
+        first = self._origin + _place(standing.name) * self._interval
+        due = first + ((after - first) // self._interval + 1) * self._interval
+        self._number += 1
+        heapq.heappush(self._due, (due, self._number, standing))
+
+    def _schedule(self) -> None:
+        with self._changed:
+            while not self._closed.is_set():
+                now = time.monotonic()
+                looking = self._looking
+                if looking is not None and now > looking + self._allowed:
+                    self._missed(f"no list of targets within {self._allowed:g} s")
+                for question in [q for q in self._asked if now > q.deadline + GRACE]:
+                    self._give_up(question, now)
+                while self._due and self._due[0][0] <= now:
+                    standing = heapq.heappop(self._due)[2]
+                    if not standing.gone:
+                        self._call(standing, now)
+                        self._plan(standing, now)
+                self._hand_out()
+                self._changed.wait(self._until_next(now))
+
+    def _until_next(self, now: float) -> float:
+        moments = [question.deadline + GRACE for question in self._asked]
+        moments += [self._due[0][0]] if self._due else []
+        return min(max(min(moments, default=now + 1.0) - now, 0.001), 1.0)
+
+    def _call(self, standing: _Standing, now: float) -> None:
+        """A target is due: line it up, unless it is left alone or still busy with the last one."""
+        if standing.busy:
+            return
+        before = standing.breaker.state
+        if not standing.breaker.admits(now):
+            self._answer(Answer((told(standing.readings, _wall(), [0.0]),)))
+            return
+        if standing.breaker.state != before:
+            self._answer(Answer((), controls=(self._change(standing),)))
+        standing.busy = True
+        self._turns.add(standing, standing.gates)
+
+    def _hand_out(self) -> None:
+        while len(self._asked) < self._workers and self._waiting < WAITING:
+            turn = self._turns.take()
+            if turn is None:
+                return
+            standing, gates = turn
+            if standing.gone:
+                self._turns.leave(gates)
+                continue
+            now = time.monotonic()
+            fresh = standing.breaker.failures == 0
+            question = _Question(standing, gates, now, now + self._allowed, _wall(), fresh)
+            self._asked.append(question)
+            if len(self._threads) - 2 < len(self._asked) + self._stuck:
+                self._start("ask", self._work)
+            self._handed.put(question)
+
+    # Asking
+
+    def _work(self) -> None:
+        while (question := self._handed.get()) is not None and not self._closed.is_set():
+            part = None
+            unread, lost, error = None, NO_KEYS, ""
+            try:
+                collected = self._collected(question)
+                part, unread = said(collected), collected.unread
+                lost = vanished(question.standing.keys, part.keys)
+            except Exception as failure:  # a faulty collector must not end the house
+                error = _text(failure)
+            with self._changed:
+                if question.given_up:
+                    question.standing.busy = False
+                    self._stuck -= 1
+                elif part is None:
+                    self._failed(question, error)
+                else:
+                    self._succeeded(question, Answer((part,), unread), lost)
+                self._hand_out()
+                self._changed.notify_all()
+
+    def _collected(self, question: _Question) -> Collected:
+        """Ask, and ask again while time and the budget for repeats allow."""
+        self._budget.earn()
+        ask = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(
+                lambda _: question.repeatable and not question.given_up and self._budget.spend()
+            ),
+            wait=tenacity.wait_random_exponential(PAUSE, PAUSE_MAX),
+            stop=tenacity.stop_after_attempt(ATTEMPTS)
+            | tenacity.stop_before_delay(question.deadline - time.monotonic()),
+            sleep=tenacity.sleep_using_event(self._closed),
+            reraise=True,
+        )
+        return ask(self._collector.collect, question.standing.target, question.deadline)
+
+    # What came of it
+
+    def _succeeded(self, question: _Question, answer: Answer, lost: pa.RecordBatch) -> None:
+        standing = self._finished(question)
+        failing = standing.breaker.failures > 0
+        before = standing.breaker.state
+        standing.breaker.succeeded()
+        standing.error, standing.succeeded = "", question.at
+        if standing.gone:
+            return
+        keys = answer.parts[0].keys
+        values = [1.0, standing.duration, float(answer.size)]
+        parts = (*answer.parts, told(standing.readings, question.at, values))
+        parts += (ended(lost, question.at),) if lost.num_rows else ()
+        standing.keys = keys
+        controls: tuple[Control, ...] = ()
+        if standing.breaker.state != before:
+            controls = (self._change(standing),)
+        elif failing:
+            controls = (self._control(standing.name, "recovered"),)
+        self._answer(Answer(parts, answer.unread, controls))
+
+    def _failed(self, question: _Question, error: str) -> None:
+        standing = self._finished(question)
+        if standing.gone:
+            return
+        before = standing.breaker.state
+        standing.breaker.failed(time.monotonic())
+        standing.error = error
+        parts = [told(standing.readings, question.at, [0.0, standing.duration, 0.0])]
+        if standing.keys.num_rows:
+            parts.append(ended(standing.keys, question.at))
+            standing.keys = NO_KEYS
+        controls: tuple[Control, ...] = ()
+        if standing.breaker.state != before:
+            controls = (self._change(standing),)
+        elif standing.breaker.failures == 1:
+            controls = (self._control(standing.name, "failing", error, 1),)
+        self._answer(Answer(tuple(parts), controls=controls))
+
+    def _give_up(self, question: _Question, now: float) -> None:
+        """Go on without an answer; the worker is replaced, and the target stays busy with it."""
+        self._failed(question, f"still busy {now - question.began:.1f} s after it was asked")
+        question.given_up = question.standing.busy = True
+        self._stuck += 1
+
+    def _finished(self, question: _Question) -> _Standing:
+        standing = question.standing
+        self._asked.remove(question)
+        self._turns.leave(question.gates)
+        standing.busy = False
+        standing.duration = time.monotonic() - question.began
+        return standing
+
+    def _answer(self, answer: Answer) -> None:
+        self._answers.append(answer)
+        self._waiting += answer.size
+        if self._waiting >= SAMPLES:
+            self._changed.notify_all()
+
+    def _change(self, standing: _Standing) -> Control:
+        breaker = standing.breaker
+        return self._control(standing.name, breaker.state, standing.error, breaker.failures)
+
+    def _control(self, target: str, state: str, error: str = "", failures: int = 0) -> Control:
+        body: dict[str, Any] = {
+            "target": target, "state": state, "error": error, "failures": failures,
+        }  # fmt: skip
+        return Control("collector", self._collector.name, canonical(body))
+
+
+def _place(name: str) -> float:
+    """Return where in the round a target is asked, 0..1."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
+
+
+def _wall() -> Millis:
+    return Millis(time.time_ns() // 1_000_000)
+
+
+def _text(error: BaseException) -> str:
+    return (str(error) or type(error).__name__)[:ERROR_MAX]
