@@ -334,6 +334,7 @@ class Checkpoint:
     body: bytes
 
 
+A = TypeVar("A", bound=npt.NDArray[Any])
 C = TypeVar("C", bound=tuple[Any, ...])
 
 
@@ -351,6 +352,23 @@ def stack(parts: Sequence[C]) -> C:
     kind: Any = type(parts[0])
     stacked: C = kind(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     return stacked
+
+
+class Room(npt.NDArray[Any]):
+    """Where a growing column lies, with rows to spare behind it; only `append` looks at it."""
+
+
+def append(column: A, more: A) -> A:
+    """Return a column with more rows behind it, at the cost of those; `column` is handed over.
+
+    It grows into spare rows, which take memory only once they are written.
+    """
+    count, shape, room = len(column) + len(more), column.shape[1:], column.base
+    if not isinstance(room, Room) or count > len(room):
+        room = Room((2 * count, *shape), column.dtype)
+        room[: len(column)] = column
+    room[len(column) : count] = more
+    return np.ndarray((count, *shape), column.dtype, room)  # type: ignore[return-value]
 
 
 def canonical(value: Any) -> str:

@@ -1,7 +1,9 @@
-"""The kernels of `noisy_or`. Series are walked in order of number, so sums have one order.
+"""The kernels of `noisy_or`. A tick costs what changed, not what there is.
 
-Nothing here is sorted or grouped: entities have accumulators, and a tick is one walk over the
-series. A tick therefore costs a few nanoseconds a series, whether 10 entities hold them or 10,000.
+Sums are not carried on, they are made anew, so that they have one order: each entity's series are
+chained in order of number, and an entity is walked again when one of its series spoke, when a
+deadline has passed, and while something takes from its health. What was summed of the others
+still holds. So a tick is a few nanoseconds for each series of those entities and for each entity.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import numpy.typing as npt
 from watchkeeper.arithmetic import exp, log
 from watchkeeper.model import Floats, Rows, Times
 
-NEVER = np.int64(np.iinfo(np.int64).min)
+NEVER, FOREVER = np.int64(np.iinfo(np.int64).min), np.int64(np.iinfo(np.int64).max)
+NOBODY = np.uint32(np.iinfo(np.uint32).max)
 LOSS_MAX = 1.0 - 2.0**-30  # ln(0) has no shares: whatever the weight, a trace of health is left
 OK, WARN, FAIL, UNKNOWN = 0, 1, 2, 3  # indices into model.STATES; a test compares them
 INSERTION_MAX = 16  # longer lists are sorted by merging
@@ -39,13 +42,27 @@ class Series(NamedTuple):
     level: Floats
     deadline: Times
     heard: Times
+    taken: Floats  # ln(1 − w·s) of the level: 0 when it takes nothing
+    after: Rows  # the next series of the same entity, or NOBODY
 
 
 class Entities(NamedTuple):
-    """What is remembered of each entity [E], and what to fill in [T, E]."""
+    """One element an entity: what is remembered of it, and what was summed at its last walk."""
 
-    score_now: Floats
-    state_now: npt.NDArray[np.uint8]
+    score: Floats  # the smoothed fourth power mean
+    state: npt.NDArray[np.uint8]
+    first: Rows  # its first series, or NOBODY
+    last: Rows
+    until: Times  # what was summed holds until then
+    product: Floats
+    total: Floats
+    present: Times
+    expected: Times
+
+
+class Table(NamedTuple):
+    """What to fill in, [T, E]."""
+
     health: Floats
     coverage: Floats
     score: Floats
@@ -73,19 +90,9 @@ class Limits(NamedTuple):
     retire: int  # ms
 
 
-class Tally(NamedTuple):
-    """Accumulators of one tick, one element an entity."""
-
-    product: Floats
-    total: Floats
-    present: Times
-    expected: Times
-
-
 class Hits(NamedTuple):
-    """What took from health, as it was met: the cell, the series, and ln(1 − w·s) < 0."""
+    """What took from health, cell by cell: the series and ln(1 − w·s) < 0."""
 
-    cell: Times
     series: Rows
     taken: Floats
 
@@ -123,8 +130,30 @@ def state_of(health: float, before: int, limits: Limits) -> int:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
+def _taken(level: float, weight: float, ramp: Ramp) -> float:
+    """Return ln(1 − w·s) of one series; 0 when it takes nothing."""
+    loss = loss_of(level, weight, ramp.start, ramp.width)
+    return log(1.0 - loss) if loss > 0.0 else 0.0
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def chain(linked: Times, series: Series, entities: Entities, ramp: Ramp) -> None:
+    """Chain the series that are new behind those of their entities; `linked` is how many are."""
+    for s in range(linked[0], len(series.heard)):
+        e = series.entity[s]
+        if entities.first[e] == NOBODY:
+            entities.first[e] = s
+        else:
+            series.after[entities.last[e]] = s
+        entities.last[e] = s
+        entities.until[e] = NEVER
+        series.taken[s] = _taken(series.level[s], series.weight[s], ramp)
+    linked[0] = len(series.heard)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
 def _listen(
-    at: int, t: int, now: int, news: Expect, series: Series, loss: Floats, taken: Floats, ramp: Ramp
+    at: int, t: int, now: int, news: Expect, series: Series, until: Times, ramp: Ramp
 ) -> int:
     """Fold in the evidence of tick `t` from element `at` on; return the first of the next tick."""
     while at < len(news.tick) and news.tick[at] == t:
@@ -132,156 +161,121 @@ def _listen(
         score = news.score[at]
         if series.heard[s] != now or score > series.level[s]:
             series.level[s] = score
-            loss[s] = loss_of(score, series.weight[s], ramp.start, ramp.width)
-            taken[s] = log(1.0 - loss[s]) if loss[s] > 0.0 else 0.0
+            series.taken[s] = _taken(score, series.weight[s], ramp)
         series.heard[s] = now
         series.deadline[s] = news.deadline[at]
+        until[series.entity[s]] = NEVER
         at += 1
     return at
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
-def _room(hits: Hits, count: int, more: int) -> Hits:
-    """Return hits with room for `more` beyond `count`."""
-    if count + more <= len(hits.cell):
+def _room(hits: Hits, count: int) -> Hits:
+    """Return hits with room for one beyond `count`."""
+    if count < len(hits.series):
         return hits
-    size = max(2 * len(hits.cell), count + more)
-    cell, series = np.empty(size, np.int64), np.empty(size, np.uint32)
-    taken = np.empty(size, np.float64)
-    cell[:count], series[:count] = hits.cell[:count], hits.series[:count]
-    taken[:count] = hits.taken[:count]
-    return Hits(cell, series, taken)
+    size = max(2 * count, 64)
+    series, taken = np.empty(size, np.uint32), np.empty(size, np.float64)
+    series[:count], taken[:count] = hits.series[:count], hits.taken[:count]
+    return Hits(series, taken)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
 def _walk(
-    now: int,
-    first: int,
-    series: Series,
-    loss: Floats,
-    taken: Floats,
-    tally: Tally,
-    hits: Hits,
-    count: int,
-    cap: float,
-    retire: int,
-) -> int:
-    """Add every series to its entity at one tick, whose cells start at `first`; return hits."""
-    for s in range(len(series.heard)):
-        heard = series.heard[s]
+    e: int, now: int, series: Series, entities: Entities, hits: Hits, count: int,
+    ramp: Ramp, retire: int,
+) -> tuple[Hits, int]:  # fmt: skip
+    """Sum up the series of one entity, in order of number; return hits."""
+    product, total, present, expected, until = 1.0, 0.0, 0, 0, FOREVER
+    s = entities.first[e]
+    while s != NOBODY:
+        heard, deadline = series.heard[s], series.deadline[s]
         if heard == NEVER:
-            continue
-        e = int(series.entity[s])
-        if series.deadline[s] >= now:
-            tally.expected[e] += 1
-            tally.present[e] += 1
+            pass
+        elif deadline >= now:
+            expected += 1
+            present += 1
+            until = min(until, deadline)
             level = series.level[s]
             if level > 0.0:
-                square = min(level, cap) * min(level, cap)
-                tally.total[e] += square * square
-            if taken[s] < 0.0:
-                tally.product[e] *= 1.0 - loss[s]
-                hits.cell[count] = first + e
+                square = min(level, ramp.cap) * min(level, ramp.cap)
+                total += square * square
+            if series.taken[s] < 0.0:
+                product *= 1.0 - loss_of(level, series.weight[s], ramp.start, ramp.width)
+                hits = _room(hits, count)
                 hits.series[count] = s
-                hits.taken[count] = taken[s]
+                hits.taken[count] = series.taken[s]
                 count += 1
         elif now - heard <= retire:
-            tally.expected[e] += 1
-    return count
+            expected += 1
+            until = min(until, heard + retire)
+        s = series.after[s]
+    entities.product[e], entities.total[e] = product, total
+    entities.present[e], entities.expected[e] = present, expected
+    entities.until[e] = until
+    return hits, count
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
 def _settle(
-    t: int, entities: Entities, tally: Tally, keep: float, alarm: float, limits: Limits
+    t: int, e: int, entities: Entities, table: Table, keep: float, alarm: float, limits: Limits
 ) -> None:
-    """Write the row of tick `t` and clear the tally; `keep` is the share of the score before."""
-    for e in range(len(tally.product)):
-        present, expected = tally.present[e], tally.expected[e]
-        coverage = present / expected if expected > 0 else math.nan
-        health = math.nan
-        if present > 0 and coverage >= limits.coverage_min:
-            health = 100.0 * tally.product[e]
-        level = tally.total[e] / present if present > 0 else 0.0
-        entities.score_now[e] = max(level + keep * (entities.score_now[e] - level), 0.0)
-        entities.state_now[e] = state_of(health, int(entities.state_now[e]), limits)
-        entities.health[t, e] = health
-        entities.coverage[t, e] = coverage
-        entities.score[t, e] = math.sqrt(math.sqrt(entities.score_now[e])) / alarm
-        entities.state[t, e] = entities.state_now[e]
-        tally.product[e] = 1.0
-        tally.total[e] = 0.0
-        tally.present[e] = 0
-        tally.expected[e] = 0
-
-
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _keep_known(hits: Hits, begin: int, count: int, first: int, health: Floats) -> int:
-    """Drop hits of this tick whose entity is unknown, or whose health is 100; return the count."""
-    kept = begin
-    for i in range(begin, count):
-        if health[hits.cell[i] - first] < 100.0:
-            hits.cell[kept] = hits.cell[i]
-            hits.series[kept] = hits.series[i]
-            hits.taken[kept] = hits.taken[i]
-            kept += 1
-    return kept
+    """Write the cell of one entity; `keep` is the share of the score before."""
+    present, expected = entities.present[e], entities.expected[e]
+    coverage = present / expected if expected > 0 else math.nan
+    health = math.nan
+    if present > 0 and coverage >= limits.coverage_min:
+        health = 100.0 * entities.product[e]
+    level = entities.total[e] / present if present > 0 else 0.0
+    entities.score[e] = max(level + keep * (entities.score[e] - level), 0.0)
+    entities.state[e] = state_of(health, int(entities.state[e]), limits)
+    table.health[t, e] = health
+    table.coverage[t, e] = coverage
+    table.score[t, e] = math.sqrt(math.sqrt(entities.score[e])) / alarm
+    table.state[t, e] = entities.state[e]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
 def run(
-    news: Expect,
-    ticks: Times,
-    series: Series,
-    entities: Entities,
-    clock: Times,
-    ramp: Ramp,
-    limits: Limits,
-) -> tuple[Times, Rows, Floats, int]:
-    """Walk the ticks; fill `entities`, carry `series` and `clock` on, and return the hits."""
-    size, rows = len(entities.score_now), len(series.heard)
-    loss, taken = np.zeros(rows), np.zeros(rows)
-    for s in range(rows):
-        loss[s] = loss_of(series.level[s], series.weight[s], ramp.start, ramp.width)
-        taken[s] = log(1.0 - loss[s]) if loss[s] > 0.0 else 0.0
-    tally = Tally(np.ones(size), np.zeros(size), np.zeros(size, np.int64), np.zeros(size, np.int64))
-    hits = Hits(np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0, np.float64))
+    news: Expect, ticks: Times, series: Series, entities: Entities, table: Table,
+    clock: Times, ramp: Ramp, limits: Limits,
+) -> tuple[Times, Rows, Floats]:  # fmt: skip
+    """Walk the ticks; fill `table`, carry all memory on.
+
+    Return hits grouped by cell (start, series, share): largest share first, ties by series.
+    """
+    size = len(entities.score)
+    start = np.zeros(len(ticks) * size + 1, np.int64)
+    hits = Hits(np.empty(0, np.uint32), np.empty(0, np.float64))
     at, count = 0, 0
     for t in range(len(ticks)):
-        now, first = ticks[t], t * size
-        at = _listen(at, t, now, news, series, loss, taken, ramp)
-        hits = _room(hits, count, rows)
-        end = _walk(now, first, series, loss, taken, tally, hits, count, ramp.cap, limits.retire)
+        now = ticks[t]
+        at = _listen(at, t, now, news, series, entities.until, ramp)
         # The first tick of a house has nothing to smooth with: the score starts from 0.
         keep = exp(-(now - clock[0]) / ramp.smoothing) if clock[0] != NEVER else 1.0
-        _settle(t, entities, tally, keep, ramp.alarm, limits)
-        count = _keep_known(hits, count, end, first, entities.health[t])
+        for e in range(size):
+            end = count
+            if entities.until[e] < now or entities.product[e] < 1.0:
+                hits, end = _walk(e, now, series, entities, hits, count, ramp, limits.retire)
+            _settle(t, e, entities, table, keep, ramp.alarm, limits)
+            if table.health[t, e] < 100.0:  # neither of the unknown nor of the whole
+                _share_out(hits.series[count:end], hits.taken[count:end])
+                count = end
+            start[t * size + e + 1] = count
         clock[0] = now
-    return hits.cell[:count], hits.series[:count], hits.taken[:count], count
+    return start, hits.series[:count], hits.taken[:count]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
-def lay_out(
-    cell: Times, series: Rows, taken: Floats, count: int, cells: int
-) -> tuple[Times, Rows, Floats]:
-    """Return hits grouped by cell (start, series, share): largest share first, ties by series."""
-    start = np.zeros(cells + 1, np.int64)
-    total = np.zeros(cells)
-    for i in range(count):
-        start[cell[i] + 1] += 1
-        total[cell[i]] += taken[i]
-    for c in range(cells):
-        start[c + 1] += start[c]
-    place = start[:-1].copy()
-    who, share = np.empty(count, np.uint32), np.empty(count, np.float64)
-    for i in range(count):
-        c = cell[i]
-        who[place[c]] = series[i]
-        share[place[c]] = taken[i] / total[c]
-        place[c] += 1
-    for c in range(cells):
-        if start[c + 1] - start[c] > 1:
-            _largest_first(who[start[c] : start[c + 1]], share[start[c] : start[c + 1]])
-    return start, who, share
+def _share_out(who: Rows, taken: Floats) -> None:
+    """Turn what was taken from one cell into shares in place, largest first."""
+    total = 0.0
+    for i in range(len(taken)):
+        total += taken[i]
+    for i in range(len(taken)):
+        taken[i] /= total
+    if len(taken) > 1:
+        _largest_first(who, taken)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)

@@ -26,24 +26,30 @@ from watchkeeper.errors import ConfigError, CorruptionError, StoreVersion
 from watchkeeper.health import Evidence, Health, Roster
 from watchkeeper.health._kernel import (
     NEVER,
+    NOBODY,
     Entities,
     Expect,
     Limits,
     Ramp,
     Series,
-    lay_out,
+    Table,
+    chain,
     orderly,
     run,
 )
-from watchkeeper.model import STATES, Floats, State, Times, canonical
+from watchkeeper.model import STATES, Floats, Rows, State, Times, append, canonical
 
 LAYOUT = "watchkeeper.health.noisy_or/1"
 UNKNOWN = STATES.index(State.UNKNOWN)
-KINDS = ("<f8", "<i8", "<i8", "<f8", "u1", "<i8")  # of the columns of Memory, as stored
+KINDS = ("<f8", "<i8", "<i8", "<f8", "u1", "<i8")  # of the first columns of Memory, as stored
+RETIRE_MAX = 1 << 62  # ms; a time and this fit one number
 
 
 class Memory(NamedTuple):
-    """What is remembered between blocks: three arrays a series, two an entity, and the time."""
+    """What is remembered between blocks: three arrays a series, two an entity, and the time.
+
+    The rest follows from these and from the roster, and is made anew after `load`.
+    """
 
     level: Floats  # the largest score of the last tick that had evidence
     deadline: Times  # silence until then is normal
@@ -51,6 +57,16 @@ class Memory(NamedTuple):
     score: Floats  # the entity's smoothed fourth power mean
     state: npt.NDArray[np.uint8]  # index into STATES
     tick: Times  # one element: the last tick assessed; NEVER before the first
+    taken: Floats  # of a series; see the kernel
+    after: Rows
+    first: Rows  # of an entity; see the kernel
+    last: Rows
+    until: Times
+    product: Floats
+    total: Floats
+    present: Times
+    expected: Times
+    linked: Times  # one element: how many series are chained to their entities
 
 
 @dataclass(frozen=True)
@@ -107,25 +123,20 @@ class NoisyOr:
 
     def fresh(self) -> Memory:
         """Return the memory before the first tick: no series, no entity."""
-        none = np.full(1, NEVER)
-        return self.grow(
-            Memory(np.zeros(0), none[:0], none[:0], np.zeros(0), np.zeros(0, np.uint8), none), 0, 0
-        )
+        return _derived(_series(0), _entities(0), np.full(1, NEVER))
 
     def grow(self, state: Memory, series: int, entities: int) -> Memory:
-        """Make room for more series and entities; old rows keep their place and content."""
+        """Make room for more series and entities; old rows keep their place and content.
+
+        The memory is handed over.
+        """
         more, beings = series - len(state.level), entities - len(state.score)
         assert more >= 0, (series, len(state.level))
         assert beings >= 0, (entities, len(state.score))
-        never = np.full(more, NEVER)
-        return Memory(
-            np.concatenate([state.level, np.zeros(more)]),
-            np.concatenate([state.deadline, never]),
-            np.concatenate([state.heard, never]),
-            np.concatenate([state.score, np.zeros(beings)]),
-            np.concatenate([state.state, np.full(beings, UNKNOWN, np.uint8)]),
-            state.tick.copy(),
-        )
+        new = _derived(_series(more), _entities(beings), state.tick)
+        pairs: Any = zip(state, new, strict=True)
+        grown = Memory(*(append(have, more) for have, more in pairs))
+        return grown._replace(tick=state.tick, linked=state.linked)
 
     def assess(
         self, state: Memory, evidence: Evidence, ticks: Times, roster: Roster
@@ -135,44 +146,45 @@ class NoisyOr:
         The memory is handed over: its arrays are changed in place.
         """
         self._check(state, evidence, ticks, roster)
-        entities = len(state.score)
-        shape = (len(ticks), entities)
-        health, coverage, score = np.empty(shape), np.empty(shape), np.empty(shape)
-        states = np.empty(shape, np.uint8)
-        weight = np.ascontiguousarray(roster.weight, np.float64)
-        hits = run(
-            Expect(
-                np.ascontiguousarray(evidence.tick, np.int64),
-                np.ascontiguousarray(evidence.series, np.uint32),
-                np.ascontiguousarray(evidence.score, np.float64),
-                np.ascontiguousarray(evidence.deadline, np.int64),
-            ),
-            np.ascontiguousarray(ticks, np.int64),
-            Series(
-                np.ascontiguousarray(roster.entity, np.uint32),
-                weight, state.level, state.deadline, state.heard,
-            ),
-            Entities(state.score, state.state, health, coverage, score, states),
-            state.tick,
-            Ramp(
-                self.severity_from, self.severity_full - self.severity_from,
-                self.score_cap, self.score_alarm, self.smoothing_seconds * 1000.0,
-            ),
-            Limits(
-                self.warn, self.warn_clear, self.fail, self.fail_clear,
-                self.coverage_min, round(self.retire_hours * 3_600_000),
-            ),
+        shape = (len(ticks), len(state.score))
+        table = Table(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape, np.uint8))
+        series = Series(
+            np.ascontiguousarray(roster.entity, np.uint32),
+            np.ascontiguousarray(roster.weight, np.float64),
+            state.level, state.deadline, state.heard, state.taken, state.after,
         )  # fmt: skip
-        start, series, share = lay_out(*hits, len(ticks) * entities)
-        return state, Health(health, coverage, score, states, start, series, share)
+        entities = Entities(
+            state.score, state.state, state.first, state.last, state.until,
+            state.product, state.total, state.present, state.expected,
+        )  # fmt: skip
+        ramp = Ramp(
+            self.severity_from, self.severity_full - self.severity_from,
+            self.score_cap, self.score_alarm, self.smoothing_seconds * 1000.0,
+        )  # fmt: skip
+        limits = Limits(
+            self.warn, self.warn_clear, self.fail, self.fail_clear,
+            self.coverage_min, min(round(self.retire_hours * 3_600_000), RETIRE_MAX),
+        )  # fmt: skip
+        news = Expect(
+            np.ascontiguousarray(evidence.tick, np.int64),
+            np.ascontiguousarray(evidence.series, np.uint32),
+            np.ascontiguousarray(evidence.score, np.float64),
+            np.ascontiguousarray(evidence.deadline, np.int64),
+        )
+        chain(state.linked, series, entities, ramp)
+        hits = run(
+            news, np.ascontiguousarray(ticks, np.int64), series, entities, table,
+            state.tick, ramp, limits,
+        )  # fmt: skip
+        return state, Health(*table, *hits)
 
     def dump(self, state: Memory) -> bytes:
         """Return the memory as bytes; the same memory, the same bytes, on any machine."""
-        columns: tuple[Any, ...] = state
+        columns: tuple[Any, ...] = state[: len(KINDS)]
         body = b"".join(
             column.astype(kind).tobytes() for column, kind in zip(columns, KINDS, strict=True)
         )
-        rows, sha256 = [len(column) for column in state], hashlib.sha256(body).hexdigest()
+        rows, sha256 = [len(column) for column in columns], hashlib.sha256(body).hexdigest()
         head = canonical({"layout": LAYOUT, "rows": rows, "sha256": sha256})
         return head.encode() + b"\n" + body
 
@@ -200,19 +212,48 @@ class NoisyOr:
         for kind, count in zip(KINDS, rows, strict=True):
             columns.append(np.frombuffer(body, kind, count, at).copy())
             at += columns[-1].nbytes
-        return Memory(*columns)
+        level, deadline, heard, score, state, tick = columns
+        return _derived((level, deadline, heard), (score, state), tick)
 
     def _check(self, state: Memory, evidence: Evidence, ticks: Times, roster: Roster) -> None:
         # The kernel trusts its indices; a wrong one would write outside the arrays.
         series, entities = len(state.level), len(state.score)
         assert len(roster.entity) == len(roster.weight) == series, (len(roster.entity), series)
-        assert series == 0 or int(roster.entity.max()) < entities, "grow comes before assess"
-        assert bool(np.all((roster.weight >= 0) & (roster.weight <= 1))), "weights are 0..1"
+        entity, weight = (column[int(state.linked[0]) :] for column in roster)
+        assert len(entity) == 0 or int(entity.max()) < entities, "grow comes before assess"
+        assert bool(np.all((weight >= 0) & (weight <= 1))), "weights are 0..1"
         assert bool(np.all(np.diff(ticks) > 0)), "ticks grow"
         assert len(ticks) == 0 or int(ticks[0]) > int(state.tick[0]), "ticks grow across blocks"
         assert orderly(evidence.tick, evidence.series, len(ticks), series), (
             "evidence is in order of tick, inside the block, and of known series"
         )
+
+
+def _series(count: int) -> tuple[Floats, Times, Times]:
+    """Return level, deadline and heard of series that have not spoken."""
+    return np.zeros(count), np.full(count, NEVER), np.full(count, NEVER)
+
+
+def _entities(count: int) -> tuple[Floats, npt.NDArray[np.uint8]]:
+    """Return score and state of entities of which nothing is known."""
+    return np.zeros(count), np.full(count, UNKNOWN, np.uint8)
+
+
+def _derived(
+    series: tuple[Floats, Times, Times],
+    entities: tuple[Floats, npt.NDArray[np.uint8]],
+    tick: Times,
+) -> Memory:
+    """Return memory whose series are not chained to entities yet."""
+    rows, beings = len(series[0]), len(entities[0])
+    nobody, none = np.full(rows, NOBODY), np.zeros(beings, np.int64)
+    return Memory(
+        *series, *entities, tick,
+        taken=np.zeros(rows), after=nobody,
+        first=np.full(beings, NOBODY), last=np.full(beings, NOBODY),
+        until=np.full(beings, NEVER), product=np.ones(beings), total=np.zeros(beings),
+        present=none, expected=none.copy(), linked=np.zeros(1, np.int64),
+    )  # fmt: skip
 
 
 plugin = NoisyOr
