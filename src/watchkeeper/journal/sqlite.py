@@ -30,7 +30,7 @@ from watchkeeper.store.file import StoreFile
 from watchkeeper.store.layout import Layout, queries
 
 SQL = queries(Path(__file__).with_suffix(".sql"))
-LAYOUT = Layout("journal", application=0x574B4A4C, version=1, schema=SQL["schema"])  # "WKJL"
+LAYOUT = Layout("journal", application=0x574B4A4C, version=2, schema=SQL["schema"])  # "WKJL"
 PAGE_ENTRIES = 8  # read at once: a few megabytes at most
 PAGE_BLOCKS = 256
 
