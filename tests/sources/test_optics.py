@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchkeeper.model import Reason
-from watchkeeper.sources._optics import DARK, Fault, absent, dbm, lit, quantity, told
+from watchkeeper.sources._optics import DARK, Fault, absent, dbm, lit, quantity
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,3 @@ def test_any_text_is_a_value_or_a_reason(text, unit):
     found = quantity(text, unit)
     assert isinstance(found, float | Fault)
 
-
-def test_attributes_carry_the_unit():
-    assert told("dBm", {"hw.network.lane": "1"}) == '{"hw.network.lane":"1","unit":"dBm"}'
-    assert told("V") == '{"unit":"V"}'

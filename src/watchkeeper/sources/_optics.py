@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from watchkeeper.model import Reason, attributes_text
+from watchkeeper.model import Reason
 
 DARK = -40.0  # dBm; what is told when there is no light
 
@@ -108,8 +108,3 @@ def quantity(text: str, unit: str) -> float | Fault:
     if convert is None:
         return Fault(Reason.WRONG_UNIT, f"unit {unit}, not {found[2]}")
     return convert(float(found[1]))
-
-
-def told(unit: str, attributes: Mapping[str, str] | None = None) -> str:
-    """Return attributes with the unit among them, so that contracts can hold the sender to it."""
-    return attributes_text({**(attributes or {}), "unit": unit})

@@ -1,0 +1,158 @@
+"""SONiC switches, through the Redis databases they keep about themselves.
+
+Only `HGETALL` is ever sent, besides what opens a connection (`AUTH`, `SELECT`): nothing is written,
+and no command makes a switch look through all its keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from watchkeeper.errors import ConfigError, InputError
+from watchkeeper.model import Cursor, Millis
+from watchkeeper.sources import Collected, Reader, Target
+from watchkeeper.sources._devices import Device, Said, read
+from watchkeeper.sources._found import collected
+from watchkeeper.sources._rounds import Rounds
+from watchkeeper.sources._sonic_tables import Port, Row, tell
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+PORT = 6379
+APPL, COUNTERS, STATE = 0, 2, 6  # SONiC's numbers of its databases
+NAMES = "COUNTERS_PORT_NAME_MAP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sonic:
+    """Reads SONiC's Redis databases: ports, counters, error correction, optical modules.
+
+    :param devices: whom to ask: `host`, `host:port`, `name=host:port`, or the path of a socket;
+        port 6379 unless said.
+    :param password: when the databases ask for one.
+    :param interval: seconds between two questions to one switch.
+    :param timeout: seconds one switch may take; at most 0.8 of the interval.
+    :param ports_max: ports one switch may have; beyond, it is not believed.
+    :param name: the source's name in the journal.
+    """
+
+    devices: tuple[str, ...]
+    password: str = field(default="", repr=False)
+    interval: float = 60.0
+    timeout: float = 10.0
+    ports_max: int = 4096
+    name: str = "sonic"
+    _known: dict[str, Device] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", read(self.devices, PORT, "sonic"))
+
+    @property
+    def sampled(self) -> bool:
+        """A switch is asked what is so now."""
+        return True
+
+    def open(self, cursor: Cursor | None) -> Reader:
+        """Begin to ask; what was not asked while nobody listened cannot be asked now.
+
+        :raises ConfigError: the package it needs is not installed.
+        """
+        _library()
+        return Rounds(self, cursor)
+
+    def targets(self) -> Sequence[Target]:
+        """Return the configured switches."""
+        return [device.target for device in self._known.values()]
+
+    def collect(self, target: Target, deadline: float) -> Collected:
+        """Ask one switch for everything it keeps about its ports.
+
+        :raises InputError: no answer in time, a wrong password, or no ports.
+        """
+        device = self._known[target.name]
+        said = Said(Millis(time.time_ns() // 1_000_000))
+        for port in asyncio.run(self._asked(device, deadline)):
+            tell(said, device, port)
+        return collected(said.readings, said.unread, f"{self.name}: {device.name}")
+
+    async def _asked(self, device: Device, deadline: float) -> list[Port]:
+        library = _library()
+        databases = [self._database(library, device, n) for n in (APPL, COUNTERS, STATE)]
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await self._ports(device, *databases)
+        except TimeoutError:
+            raise InputError(f"{device.name}: no answer in time") from None
+        except (library.RedisError, OSError) as error:
+            raise InputError(f"{device.name}: {error}") from error
+        finally:
+            for database in databases:
+                await database.aclose()
+
+    def _database(self, library: Any, device: Device, number: int) -> Redis:
+        # The rounds try again and hold the deadline; an old server knows neither HELLO nor SETINFO.
+        retry = importlib.import_module("redis.asyncio.retry").Retry
+        none = importlib.import_module("redis.backoff").NoBackoff()
+        where: dict[str, Any] = {"host": device.host, "port": device.port}
+        if not device.port:
+            where = {"unix_socket_path": device.host}
+        client: Redis = library.Redis(
+            **where,
+            db=number,
+            password=self.password or None,
+            protocol=2,
+            driver_info=None,
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            retry=retry(none, 0),
+            decode_responses=True,
+            encoding_errors="replace",
+        )
+        return client
+
+    async def _ports(
+        self, device: Device, appl: Redis, counters: Redis, state: Redis
+    ) -> list[Port]:
+        (numbers,) = await _rows(counters, [NAMES])
+        if not numbers:
+            raise InputError(
+                f"{device.name}: {NAMES} is empty",
+                hint="the switch is still starting, or `counterpoll port` is off",
+            )
+        if len(numbers) > self.ports_max:
+            raise InputError(f"{device.name}: more than {self.ports_max} ports")
+        names, oids = list(numbers), list(numbers.values())
+        columns = await asyncio.gather(
+            _rows(appl, [f"PORT_TABLE:{name}" for name in names]),
+            _rows(counters, [f"COUNTERS:{oid}" for oid in oids]),
+            _rows(counters, [f"RATES:{oid}" for oid in oids]),
+            _rows(state, [f"TRANSCEIVER_DOM_SENSOR|{name}" for name in names]),
+            _rows(state, [f"TRANSCEIVER_DOM_FLAG|{name}" for name in names]),
+            _rows(state, [f"TRANSCEIVER_INFO|{name}" for name in names]),
+        )
+        return [Port(name, *rows) for name, *rows in zip(names, *columns, strict=True)]
+
+
+async def _rows(database: Redis, keys: Sequence[str]) -> list[Row]:
+    pipeline = database.pipeline(transaction=False)
+    for key in keys:
+        pipeline.hgetall(key)
+    return list(await pipeline.execute())
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("redis.asyncio")
+    except ImportError as error:
+        raise ConfigError(
+            f"sonic: {error.name} is not installed", hint="pip install watchkeeper[sonic]"
+        ) from error
+
+
+plugin = Sonic
