@@ -150,11 +150,24 @@ def test_a_journal_that_lost_something_does_not_open(path, edit):
 
 
 def test_a_hole_at_the_end_of_a_read_is_an_error(path):
-    journal = filled(path)
+    filled(path).close()
+    journal = Sqlite(path).open()
     change(path, 'delete from entry where "offset" in (3, 4)', "delete from entry where 0")
     entries = journal.read(Offset(2), 10)
     with pytest.raises(CorruptionError, match="entry 3 is missing"):
         next(entries)
+    journal.close()
+
+
+@pytest.mark.parametrize("recent", [0, 2_000, 1 << 20])
+def test_what_is_at_hand_is_bounded_and_never_missed(path, recent):
+    journal = Sqlite(path, recent=recent).open()
+    for k in range(30):
+        journal.append([checked({KEY: [(k, float(k))] * 20}, cursor=str(k))])
+        assert [entry.cursor for entry in journal.read(Offset(k), 5)] == [str(k)]
+        assert [entry.offset for entry in journal.read(START, 99)] == list(range(1, k + 2))
+    at_hand = journal.read(Offset(29), 1)
+    assert (next(at_hand) is next(journal.read(Offset(29), 1))) == (recent > 0)
     journal.close()
 
 

@@ -65,7 +65,8 @@ class Columns:
                 longer[: len(beside)] = beside
             beside = self._beside[table] = longer
         series = beside[rows]
-        return series, table.take(np.unique(rows[series == ABSENT]))
+        unknown = rows[series == ABSENT]
+        return series, table.take(np.unique(unknown) if len(unknown) else unknown)
 
 
 def ordered(series: Rows, time: Times, value: Floats) -> tuple[Rows, Times, Floats]:

@@ -25,6 +25,7 @@ from watchkeeper.journal._entry import (
     unseal_block,
 )
 from watchkeeper.journal._numbers import Numbers
+from watchkeeper.journal._recent import Recent
 from watchkeeper.model import SAMPLES, Checked, Control, Cursor, Entry, Millis, Offset
 from watchkeeper.store.file import StoreFile
 from watchkeeper.store.layout import Layout, queries
@@ -41,10 +42,12 @@ class Sqlite:
 
     :param path: the file; its folder is made when missing.
     :param vfs: SQLite's name of the file system layer; empty is the platform's own.
+    :param recent: bytes of newest entries kept in memory, for those who read them at once.
     """
 
     path: Path
     vfs: str = ""
+    recent: int = 64 << 20
 
     def open(self, *, read_only: bool = False) -> SqliteJournal:
         """Open the journal; for reading only, beside the process that owns it, if so asked.
@@ -54,7 +57,7 @@ class Sqlite:
         :raises CorruptionError: it is damaged.
         :raises StoreError: the disk failed, or there is nothing to read.
         """
-        return SqliteJournal(StoreFile(self.path, LAYOUT, self.vfs, read_only))
+        return SqliteJournal(StoreFile(self.path, LAYOUT, self.vfs, read_only), self.recent)
 
 
 class _Head(NamedTuple):
@@ -69,9 +72,10 @@ class _Head(NamedTuple):
 class SqliteJournal:
     """An open journal (see `Journal`). Any thread may read; appends take turns."""
 
-    def __init__(self, file: StoreFile) -> None:
+    def __init__(self, file: StoreFile, recent: int) -> None:
         self._file = file
         self._appending = threading.Lock()
+        self._recent = Recent(recent)
         self._columns: Columns | None = None
         try:
             self._head = self._stored_head()
@@ -118,6 +122,10 @@ class SqliteJournal:
 
     def read(self, after: Offset, limit: int) -> Iterator[Entry]:
         """Yield at most `limit` entries with an offset greater than `after`, in order."""
+        recent = self._recent.after(after, limit)
+        if recent is not None:
+            yield from recent
+            return
         offset, head = int(after), self._stored_head().offset
         for entry in self._pages(SQL["read"], offset, limit):
             self._expect(entry.offset == offset + 1, f"entry {offset + 1} is missing")
@@ -188,6 +196,7 @@ class SqliteJournal:
                 db.execute(SQL["move_source"], (name, cursor, offset, checksum))
             db.execute(SQL["move_head"], (*head, facts_checksum(*head)))
         self._head = head
+        self._recent.add(entries)
         self._cursors |= {name: cursor for name, (cursor, _) in cursors.items()}
 
     @contextlib.contextmanager
@@ -196,6 +205,7 @@ class SqliteJournal:
         try:
             yield
         except BaseException:
+            self._recent.clear()
             with contextlib.suppress(Exception):  # the first error is the one to tell
                 self._head = self._stored_head()
                 self._cursors = self._stored_cursors(self._head)

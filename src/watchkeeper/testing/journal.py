@@ -339,6 +339,39 @@ def check_an_entry_may_hold_samples_and_controls(open_journal: Opener) -> None:
     journal.close()
 
 
+def check_what_is_read_at_once_is_what_is_read_later(open_journal: Opener) -> None:
+    """Whoever appends may keep entries at hand; they equal those on disk, from any offset."""
+    table = KeyTable(KEYS)
+    table.add(_keys([("host:t", f"m{k}", "{}") for k in range(20)]))
+    said = (Control("alert", "am", '{"a":1.5}'),)
+    journal = open_journal()
+    for k in range(20):
+        one = checked({("host:a", f"m{k}", "{}"): [(k, STALE), (k + 1, 0.1)]}, rejected=k % 2)
+        two = _of_table(table, {row: [(k, float(row))] for row in range(k, -1, -3)}, str(k))
+        journal.append([one, replace(two, controls=said * (k % 3))])
+        journal.note(Control("started", "x", "{}"), Millis(500 * k))
+    at_once = [list(journal.read(Offset(after), 7)) for after in range(62)]
+    journal.close()
+    journal = open_journal()
+    later = [list(journal.read(Offset(after), 7)) for after in range(62)]
+    assert [list(map(_bits, some)) for some in at_once] == [
+        list(map(_bits, some)) for some in later
+    ]
+    assert sum(map(len, later)) == 7 * 54 + 6 + 5 + 4 + 3 + 2 + 1
+    journal.close()
+
+
+def _bits(entry: Entry) -> tuple[object, ...]:
+    """Return all there is to an entry, NaN by its bits."""
+    facts = tuple(getattr(entry, name) for name in Entry.__dataclass_fields__)
+    batches = [part.to_pydict() for part in facts if isinstance(part, pa.RecordBatch)]
+    bits = entry.samples.column("value").to_numpy().tobytes()
+    del batches[1]["value"]
+    plain = [part for part in facts if not isinstance(part, pa.RecordBatch)]
+    schemas = [part.schema for part in facts if isinstance(part, pa.RecordBatch)]
+    return (*plain, batches, schemas, bits)
+
+
 def _keys(keys: Sequence[Key]) -> pa.RecordBatch:
     rows = [dict(zip(KEYS.names, key, strict=True)) for key in keys]
     return pa.RecordBatch.from_pylist(rows, schema=KEYS)
