@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from watchkeeper import plugins
 from watchkeeper.core import Concluded, Observed
 from watchkeeper.core.panel import Panel
-from watchkeeper.core.state import Series
+from watchkeeper.core.state import Series, Texts
 from watchkeeper.errors import OutputError
 from watchkeeper.model import (
     KEYS,
@@ -100,7 +100,7 @@ class Results:
         self._names: Names | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="results")
         self._waiting: list[Future[None]] = []
-        self._keys: Sequence[pa.RecordBatch] = ()
+        self._series = Series()
         self.decisions: list[Decision] = []
 
     def __enter__(self) -> Results:
@@ -119,7 +119,7 @@ class Results:
     def add(self, series: Series, observed: Sequence[Observed], concluded: Concluded) -> None:
         """Write one block: its scores, then its health, then its decisions."""
         self.decisions += concluded.decisions
-        self._keys = series.keys
+        self._series = series
         while len(self._waiting) >= BACKLOG:
             self._waiting.pop(0).result()
         count = len(series.entity)
@@ -141,7 +141,7 @@ class Results:
         self._scores.close()
         self._health.close()
         self._decisions.close()
-        self._sha.update(series_digest(self._keys).encode())
+        self._sha.update(series_digest(self._series.keys).encode())
         table = self.quarantine()
         pq.write_table(table, self.folder / "quarantine.parquet")
         told = table.drop_columns("origin")  # how telemetry was cut into files does not count
@@ -332,9 +332,8 @@ def _among(table: pa.Table, chosen: Sequence[tuple[str, str, str]]) -> npt.NDArr
     return result
 
 
-def _codes(names: list[str]) -> tuple[pa.Array, np.ndarray[Any, np.dtype[np.int32]]]:
-    encoded = pa.array(names, pa.string()).dictionary_encode()
-    return encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+def _codes(names: Texts) -> tuple[pa.Array, np.ndarray[Any, np.dtype[np.int32]]]:
+    return pa.array(names.words, pa.string()), names.code.astype(np.int32)
 
 
 def _plain(name: str) -> pa.DataType:

@@ -15,12 +15,13 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from watchkeeper.contracts import traits
-from watchkeeper.core.panel import DUPLICATE, FRESH, LATE, Current, Panel, admit, later, settled
+from watchkeeper.core.panel import DUPLICATE, FRESH, LATE, Current, Panel, admit, later
 from watchkeeper.core.state import KEEP_EVERY, Arrived, Kept, Pending, Rulebook, Series, State
 from watchkeeper.detectors import Samples
 from watchkeeper.detectors._ensemble import Scores
@@ -41,13 +42,16 @@ from watchkeeper.model import (
     Order,
     Step,
     Times,
+    append,
     pick,
     stack,
 )
 from watchkeeper.policies import judge, nothing_held, paused
 
+C = TypeVar("C", bound=tuple[Any, ...])
 GAP = Millis(120_000)  # a longer silence of the whole house was not watched; it accuses nobody
 KEEP_CHANGE = 1.0  # health points
+KEEP_APART = 7_919  # ms between the moments of two entities; no divisor of a minute, so they spread
 
 
 @dataclass(frozen=True)
@@ -95,28 +99,14 @@ def enrol(rulebook: Rulebook, state: State, new: pa.RecordBatch) -> State:
     if new.num_rows == 0:
         return state
     series = state.series
-    series.keys.append(new)
-    names, codes = np.unique(new["entity"].to_numpy(zero_copy_only=False), return_inverse=True)
-    first = np.full(len(names), new.num_rows, np.int64)
-    np.minimum.at(first, codes, np.arange(new.num_rows))
-    for index in np.argsort(first, kind="stable"):
-        name = str(names[index])
-        if name not in series.number:
-            series.number[name] = len(series.entities)
-            series.entities.append(name)
-    numbers = np.array([series.number[str(name)] for name in names], np.uint32)
-    series.entity = np.concatenate([series.entity, numbers[codes]])
-    series.metrics.extend(new["metric"].to_pylist())
-    series.attributes.extend(new["attributes"].to_pylist())
-    more = traits(rulebook.contracts, new)
-    state.traits = stack([state.traits, more])
-    count = len(series.entity)
-    state.last = np.concatenate([state.last, np.full(new.num_rows, -1, np.int64)])
+    series.add(new)
+    count, entities = len(series.entity), len(series.entities)
+    state.traits = _behind(state.traits, traits(rulebook.contracts, new))
+    state.last = append(state.last, np.full(new.num_rows, -1, np.int64))
     state.now = state.now.grow(count)
     state.detectors = rulebook.ensemble.grow(state.detectors, count)
-    state.health = rulebook.health.grow(state.health, count, len(series.entities))
-    more_entities = len(series.entities) - len(state.kept.time)
-    state.kept = stack([state.kept, Kept.fresh(more_entities)])
+    state.health = rulebook.health.grow(state.health, count, entities)
+    state.kept = _behind(state.kept, Kept.fresh(entities - len(state.kept.time)))
     return state
 
 
@@ -176,9 +166,9 @@ def conclude(
     seen = Evidence(index.astype(np.int64), evidence.series, evidence.score, evidence.deadline)
     roster = Roster(state.series.entity, state.traits.weight)
     state.health, health = rulebook.health.assess(state.health, seen, ticks, roster)
-    panel = Panel(ticks, state.series.entities, health, state.series, seen, state.now.copy())
+    panel = Panel(ticks, state.series.entities, health, state.series, seen, state.now)
     state.held, decisions, orders = judge(rulebook.policies, state.held, panel)
-    state.now = settled(state.now, seen)
+    panel.settle()
     state.tick = Millis(int(ticks[-1]))
     return state, Concluded(panel, decisions, orders)
 
@@ -224,9 +214,7 @@ def take(
 
 def adopt(old: Rulebook, new: Rulebook, state: State) -> State:
     """Go on under another rulebook; whatever did not change in it keeps its memory."""
-    keys = [traits(new.contracts, part) for part in state.series.keys]
-    if keys:
-        state.traits = stack(keys)
+    state.traits = stack([traits(new.contracts, part) for part in state.series.keys])
     if old.document["detectors"] != new.document["detectors"]:
         state.detectors = new.ensemble.fresh(len(state.series.entity))
     if old.document["health"] != new.document["health"]:
@@ -234,6 +222,8 @@ def adopt(old: Rulebook, new: Rulebook, state: State) -> State:
             new.health.fresh(), len(state.series.entity), len(state.series.entities)
         )
         state = _said_again(state, state.tick, 0)  # a new model has heard nobody yet
+    else:  # what it made of the weights before is forgotten
+        state.health = new.health.load(new.health.dump(state.health))
     if old.tick != new.tick:  # what is pending must fall into the first new tick
         state.tick = Millis(max(state.tick, state.arrived - 1) // new.tick * new.tick)
     return state
@@ -334,16 +324,26 @@ def _steps(rulebook: Rulebook, state: State, concluded: Concluded, pending: Pend
 
 
 def _worth_keeping(kept: Kept, panel: Panel, tick: int) -> tuple[Kept, tuple[Assessed, ...]]:
-    """Keep what changed, and everything known once a minute."""
+    """Keep what changed, and everything known once a minute.
+
+    Each entity has its own moment of the minute, or all would be kept in one tick.
+    """
     now = int(panel.ticks[tick])
     health, state = panel.health[tick], panel.state[tick]
     known = panel.expected(tick)
     moved = np.abs(health - kept.health) >= KEEP_CHANGE
     moved |= np.isnan(health) != np.isnan(kept.health)
-    due = now - kept.time >= KEEP_EVERY
+    moment = np.arange(len(health)) * KEEP_APART % KEEP_EVERY
+    due = (now - moment) // KEEP_EVERY > (kept.time - moment) // KEEP_EVERY
     keep = np.flatnonzero(known & (moved | due | (state != kept.state)))
     kept.time[keep], kept.health[keep], kept.state[keep] = now, health[keep], state[keep]
     return kept, tuple(panel.assessed(tick, int(entity)) for entity in keep)
+
+
+def _behind(have: C, more: C) -> C:
+    kind: Any = type(have)
+    longer: C = kind(*map(append, have, more))
+    return longer
 
 
 def _slices(samples: Samples, workers: int) -> list[Samples]:

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from watchkeeper.core import enrol, fresh
-from watchkeeper.core.panel import Current
 from watchkeeper.core.state import Kept, Rulebook, State
 from watchkeeper.detectors._checkpoint import dump as dump_detectors
 from watchkeeper.detectors._checkpoint import load as load_detectors
@@ -30,7 +29,7 @@ SCHEMA = 1
 def dump(rulebook: Rulebook, state: State) -> Checkpoint:
     """Return the state as one checkpoint. Only between ticks, when nothing is pending."""
     assert state.pending.empty
-    keys = pa.Table.from_batches(state.series.keys, schema=KEYS).combine_chunks()
+    (keys,) = state.series.keys
     columns = {"last": state.last, "score": state.now.score, "deadline": state.now.deadline}
     series = pa.table({**{name: keys[name] for name in KEYS.names}, **columns})
     parts = {
@@ -77,7 +76,9 @@ def load(
     series = _table(parts["series"])
     state = enrol(rulebook, fresh(rulebook), _keys(series))
     state.last = _column(series, "last")
-    state.now = Current(_column(series, "score"), _column(series, "deadline"))
+    state.now = state.now._replace(
+        score=_column(series, "score"), deadline=_column(series, "deadline")
+    )
     kept = _table(parts["kept"])
     state.kept = Kept(*(_column(kept, name) for name in Kept._fields))
     state.detectors = load_detectors(rulebook.ensemble, parts["detectors"])

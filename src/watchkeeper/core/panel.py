@@ -17,12 +17,13 @@ from watchkeeper.model import (
     STATES,
     Assessed,
     Contribution,
+    Flags,
     Floats,
     Millis,
     Rows,
     Times,
+    append,
     pick,
-    stack,
 )
 
 FRESH, DUPLICATE, LATE = np.uint8(0), np.uint8(1), np.uint8(2)
@@ -34,28 +35,51 @@ class Current(NamedTuple):
 
     score: Floats
     deadline: Times
+    heard: Times  # the tick it last spoke in; -1 before the first, and after a restart
 
     @staticmethod
     def fresh(count: int) -> Current:
         """`count` series that have not spoken."""
-        return Current(np.zeros(count), np.full(count, -1, np.int64))
+        never = np.full(count, -1, np.int64)
+        return Current(np.zeros(count), never, never.copy())
 
     def grow(self, count: int) -> Current:
-        """Make room; old series keep their place."""
+        """Make room; old series keep their place. What was before is handed over."""
         more = Current.fresh(count - len(self.score))
-        return stack([self, more])
+        return Current(
+            append(self.score, more.score),
+            append(self.deadline, more.deadline),
+            append(self.heard, more.heard),
+        )
 
-    def copy(self) -> Current:
-        """Return arrays of its own."""
-        return Current(self.score.copy(), self.deadline.copy())
+
+class Column(Protocol):
+    """A column of texts: one element a series."""
+
+    def __getitem__(self, row: int, /) -> str:
+        """Return the text of one series."""
+
+    def rows(self, text: str) -> Times:
+        """Return the series that have a text, in order."""
+
+    def matches(self, text: str, rows: Rows) -> Flags:
+        """Return which of some series have a text."""
 
 
 class Names(Protocol):
     """Who the series are: one element a series."""
 
-    metrics: list[str]
-    attributes: list[str]
-    entity: Rows
+    @property
+    def metrics(self) -> Column:
+        """What each measures."""
+
+    @property
+    def attributes(self) -> Column:
+        """Where it measures it, as canonical JSON."""
+
+    @property
+    def entity(self) -> Rows:
+        """Whose it is."""
 
 
 class Panel:
@@ -74,30 +98,39 @@ class Panel:
         self.health, self.coverage, self.score = health.health, health.coverage, health.score
         self.state = health.state
         self.cells, self._names = health, names
-        self._evidence, self._before = evidence, before
+        self._evidence = evidence
+        self._before: Current | None = before
         self._signals: dict[str, Floats] = {}
 
     def signal(self, metric: str) -> Floats:
-        """Return [T, E]: the largest current score among the entity's series of the metric."""
+        """Return [T, E]: the largest current score among the entity's series of the metric.
+
+        A metric must first be asked for before `settle`.
+        """
         if metric not in self._signals:
-            rows = [i for i, name in enumerate(self._names.metrics) if name == metric]
-            mine = np.full(len(self._names.metrics), -1, np.int64)
-            mine[rows] = np.arange(len(rows))
-            of_metric = mine[self._evidence.series] >= 0
+            assert self._before is not None, f"{metric}: the block is settled"
+            rows = self._names.metrics.rows(metric)
+            of_metric = self._names.metrics.matches(metric, self._evidence.series)
             seen = pick(self._evidence, of_metric)
-            chosen = np.array(rows, np.int64)
             self._signals[metric] = _signal(
                 self.ticks,
                 np.asarray(seen.tick),
-                mine[seen.series],
+                np.searchsorted(rows, seen.series),
                 seen.score,
                 seen.deadline,
-                self._names.entity[chosen],
-                self._before.score[chosen].copy(),
-                self._before.deadline[chosen].copy(),
+                self._names.entity[rows],
+                self._before.score[rows],
+                self._before.deadline[rows],
                 len(self.entities),
             )
         return self._signals[metric]
+
+    def settle(self) -> None:
+        """Let each series say from now on what it said last: the largest score of that tick."""
+        now, self._before = self._before, None
+        assert now is not None, "the block is settled"
+        seen = self._evidence
+        _settle(self.ticks[seen.tick], seen.series, seen.score, seen.deadline, *now)
 
     def contributions(self, tick: int, entity: int) -> tuple[Contribution, ...]:
         """Return what took from the health of one cell, largest first."""
@@ -131,15 +164,6 @@ class Panel:
         )
 
 
-def settled(before: Current, evidence: Evidence) -> Current:
-    """Return what each series says after a block: the largest score of its last tick with one."""
-    _settle(
-        np.asarray(evidence.tick), evidence.series, evidence.score, evidence.deadline,
-        np.full(len(before.score), -1, np.int64), before.score, before.deadline,
-    )  # fmt: skip
-    return before
-
-
 def later(deadline: Times, pause: int) -> Times:
     """Move deadlines by a pause, without overflow for those that never come."""
     return np.where(deadline > FOREVER - pause, FOREVER, deadline + pause)
@@ -167,11 +191,11 @@ def _settle(
     series: Rows,
     score: Floats,
     deadline: Times,
-    heard: Times,
     score_now: Floats,
     deadline_now: Times,
+    heard: Times,
 ) -> None:
-    """Write each series' last word; `heard` is the tick it was last heard in, -1 at first."""
+    """Write each series' last word; `tick` is the time of the tick, not its place in a block."""
     for i in range(len(tick)):
         s = series[i]
         if heard[s] != tick[i] or score[i] > score_now[s]:

@@ -6,9 +6,9 @@ A checkpoint holds exactly a `State`; everything in it follows from the journal.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,19 @@ from watchkeeper.contracts import Contract
 from watchkeeper.core.panel import Current
 from watchkeeper.detectors._ensemble import Ensemble, models
 from watchkeeper.health import HealthModel
-from watchkeeper.model import Counts, Floats, Millis, Offset, Rows, Times, Traits, digest
+from watchkeeper.model import (
+    KEYS,
+    Counts,
+    Flags,
+    Floats,
+    Millis,
+    Offset,
+    Rows,
+    Times,
+    Traits,
+    append,
+    digest,
+)
 from watchkeeper.policies import Held, Policy
 from watchkeeper.policies import digest as digest_of_policy
 
@@ -65,16 +77,99 @@ class Rulebook:
         }
 
 
+class Texts(Sequence[str]):
+    """A column of texts that repeat: each text once, and which of them each row has.
+
+    Texts are numbered as they first appear. One thread adds; any may read.
+    """
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.number: dict[str, int] = {}
+        self.code: Rows = np.zeros(0, np.uint32)
+        self._rows: dict[int, tuple[int, Times]] = {}  # of a text: rows seen so far, and its own
+
+    def add(self, texts: pa.Array) -> None:
+        """Append rows."""
+        encoded = texts.dictionary_encode()
+        numbers = []
+        for word in encoded.dictionary.to_pylist():
+            if word not in self.number:
+                self.number[word] = len(self.words)
+                self.words.append(word)
+            numbers.append(self.number[word])
+        self.code = append(self.code, np.array(numbers, np.uint32)[encoded.indices.to_numpy()])
+
+    def rows(self, text: str) -> Times:
+        """Return the rows that have a text, in order; a later call looks at later rows only."""
+        number = self.number.get(text)
+        if number is None:
+            return np.zeros(0, np.int64)
+        seen, rows = self._rows.get(number, (0, np.zeros(0, np.int64)))
+        if seen < len(self.code):
+            rows = append(rows, seen + np.flatnonzero(self.code[seen:] == number))
+            self._rows[number] = (len(self.code), rows)
+        return rows
+
+    def matches(self, text: str, rows: Rows) -> Flags:
+        """Return which of some rows have a text."""
+        matched: Flags = self.code[rows] == self.number.get(text, -1)
+        return matched
+
+    def encoded(self) -> pa.DictionaryArray:
+        """Return the column as Arrow has it."""
+        code, words = self.code.view(np.int32), pa.array(self.words, pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(code), words)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self.words[code] for code in self.code[row].tolist()]
+        return self.words[int(self.code[row])]
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.words.__getitem__, self.code.tolist())
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+
 @dataclass
 class Series:
     """Who the series are. Numbers are positions; entities are numbered as they first appear."""
 
-    keys: list[pa.RecordBatch] = field(default_factory=list)
-    metrics: list[str] = field(default_factory=list)
-    attributes: list[str] = field(default_factory=list)
-    entities: list[str] = field(default_factory=list)
-    number: dict[str, int] = field(default_factory=dict)  # of an entity
-    entity: Rows = field(default_factory=lambda: np.zeros(0, np.uint32))
+    owners: Texts = field(default_factory=Texts)
+    metrics: Texts = field(default_factory=Texts)
+    attributes: Texts = field(default_factory=Texts)
+
+    def add(self, keys: pa.RecordBatch) -> None:
+        """Number more series, in the order of their KEYS."""
+        self.metrics.add(keys["metric"])
+        self.attributes.add(keys["attributes"])
+        self.owners.add(keys["entity"])
+
+    @property
+    def entity(self) -> Rows:
+        """The number of each series' entity."""
+        return self.owners.code
+
+    @property
+    def entities(self) -> list[str]:
+        """The entities in order of number."""
+        return self.owners.words
+
+    @property
+    def keys(self) -> list[pa.RecordBatch]:
+        """The KEYS of all series, in order; made when asked for."""
+        columns = (self.owners, self.metrics, self.attributes)
+        return [
+            pa.RecordBatch.from_arrays(
+                [column.encoded().cast(pa.string()) for column in columns], schema=KEYS
+            )
+        ]
 
 
 @dataclass

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from watchkeeper.detectors import Detector, Samples, _rates
-from watchkeeper.model import Floats, Times, Traits, digest
+from watchkeeper.model import Floats, Times, Traits, append, digest
 
 NO_DEADLINE = (1 << 63) - 1
 BLOCKS, BLOCK = 8, 12  # an alarm is remembered for 7 to 8 blocks of 12 samples
@@ -55,44 +55,50 @@ class Memory(NamedTuple):
     alarms: Alarms
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _lead(k: int, expected: Any, lower: Any, upper: Any, score: Any, out: Any, by: Any) -> None:
-    """Let detector `k` lead where it scores highest, with its band if it has something to say."""
-    for i in range(len(score)):
-        leads = score[i] > out[3, i]
-        if leads:
-            out[3, i], by[i] = score[i], k
-        speaks = leads and score[i] >= NOTABLE
-        knows = not (np.isnan(expected[i]) and np.isnan(lower[i]) and np.isnan(upper[i]))
-        if knows and (speaks or (np.isnan(out[0, i]) and not np.isnan(expected[i]))):
-            out[0, i], out[1, i], out[2, i] = expected[i], lower[i], upper[i]
-
-
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _temper(row: Any, value: Any, worse: Any, warn: Any, expected: Any, score: Any) -> None:
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def _temper(score: float, value: float, expected: float, side: int, warn: float) -> float:
     """Let a rare value count by how far it has come from what was expected towards warn.
 
     One error a minute where there never was any is rare, and far from the one a second at which
     people begin to care. A move away from harm is worth knowing, and no alarm. A series whose
     contract names no warn, or that is beyond it, keeps its score.
     """
+    if score <= SPARED or math.isnan(expected) or math.isnan(value):
+        return score
+    if side * (value - expected) < 0.0:
+        return min(score, AWAY)
+    if side == 0:
+        expected, value, side = abs(expected), abs(value), 1
+    gone, way = side * (value - expected), side * (warn - expected)
+    if way > 0.0 and 0.0 < gone < way:
+        root = math.sqrt(gone / way)  # to the power 3/4, in operations that round alike
+        return min(score, SPARED + (2.0 - SPARED) * root * math.sqrt(root))
+    return score
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def _lead(
+    k: int, by_contract: bool, samples: Any, told: Any, scored: Any, out: Any, by: Any
+) -> None:
+    """Let detector `k` lead where it scores highest, with its band if it has something to say."""
+    row, value = samples
+    worse, warn = told
+    expected, lower, upper, score = scored
     for i in range(len(row)):
-        if score[i] <= SPARED:
-            continue
-        r, e = row[i], expected[i]
-        w, x = warn[r], value[i]
-        if np.isnan(e) or np.isnan(x):
-            continue
-        side = worse[r]
-        if side * (x - e) < 0.0:
-            score[i] = min(score[i], AWAY)
-            continue
-        if side == 0:
-            e, x, side = abs(e), abs(x), 1
-        gone, way = side * (x - e), side * (w - e)
-        if way > 0.0 and 0.0 < gone < way:
-            root = math.sqrt(gone / way)  # to the power 3/4, in operations that round alike
-            score[i] = min(score[i], SPARED + (2.0 - SPARED) * root * math.sqrt(root))
+        e, s = expected[i], score[i]
+        if s > SPARED and not by_contract:
+            known = out[0, i] if math.isnan(e) else e
+            s = _temper(s, value[i], known, worse[row[i]], warn[row[i]])
+        leads = s > out[3, i]
+        if leads:
+            out[3, i], by[i] = s, k
+        shown = leads and s >= NOTABLE
+        if not math.isnan(e):
+            shown = shown or math.isnan(out[0, i])
+        elif math.isnan(lower[i]) and math.isnan(upper[i]):
+            shown = False
+        if shown:
+            out[0, i], out[1, i], out[2, i] = e, lower[i], upper[i]
 
 
 def tempered(score: float, value: float, expected: float, worse: int, warn: float) -> float:
@@ -110,19 +116,20 @@ def tempered(score: float, value: float, expected: float, worse: int, warn: floa
     return min(score, max(SPARED, SPARED + (2 - SPARED) * root * math.sqrt(root)))
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _onsets(alarms: Any, row: Any, score: Any, onset: Any) -> None:
     for i in range(len(row)):
-        recent, s = alarms[row[i]], score[i]
-        at, largest = int(recent[AT]), recent[0]
+        r, s = row[i], score[i]
+        at, largest = int(alarms[r, AT]), alarms[r, 0]
         for k in range(1, BLOCKS):
-            largest = max(largest, recent[k])
+            largest = max(largest, alarms[r, k])
         onset[i] = s if s > MARGIN * largest else 0.0
-        recent[at] = max(recent[at], s)
-        recent[FILLED] += 1.0
-        if recent[FILLED] >= BLOCK:
-            at = (at + 1) % BLOCKS
-            recent[AT], recent[FILLED], recent[at] = at, 0.0, 0.0
+        alarms[r, at] = max(alarms[r, at], s)
+        filled = alarms[r, FILLED] + 1.0
+        if filled >= BLOCK:
+            at, filled = (at + 1) % BLOCKS, 0.0
+            alarms[r, AT], alarms[r, at] = at, 0.0
+        alarms[r, FILLED] = filled
 
 
 def onsets(score: Floats) -> Floats:
@@ -153,18 +160,20 @@ class Ensemble:
         return Memory(parts, _rates.fresh(rows), np.zeros((rows, BLOCKS + 2), np.float32))
 
     def grow(self, state: Memory, rows: int) -> Memory:
-        """Return a state of at least `rows` series; old rows keep their place and content."""
+        """Return a state of at least `rows` series; old rows keep their place and content.
+
+        The state is handed over: the rows that are new cost time, the old ones do not.
+        """
         have = len(state.alarms)
         if rows <= have:
             return state
         more = self.fresh(rows - have)
 
         def longer(old: tuple[Any, ...], new: tuple[Any, ...]) -> Any:
-            columns = (np.concatenate(pair) for pair in zip(old, new, strict=True))
-            return type(old)(*columns)
+            return type(old)(*map(append, old, new))
 
         parts = tuple(longer(*pair) for pair in zip(state.parts, more.parts, strict=True))
-        alarms = np.concatenate([state.alarms, more.alarms])
+        alarms = append(state.alarms, more.alarms)
         return Memory(parts, longer(state.rates, more.rates), alarms)
 
     def score(self, state: Memory, samples: Samples, traits: Traits) -> tuple[Memory, Scores]:
@@ -196,14 +205,13 @@ class Ensemble:
     def _judge(
         self, state: Memory, samples: Samples, traits: Traits, out: Any, by: Any, deadline: Times
     ) -> None:
+        told = (traits.worse, traits.warn)
         for k, (detector, part) in enumerate(zip(self.detectors, state.parts, strict=True)):
             _, scored = detector.score(part, samples, traits)
-            if not getattr(detector, "by_contract", False):
-                told = np.where(np.isnan(scored.expected), out[0], scored.expected)
-                _temper(samples.row, samples.value, traits.worse, traits.warn, told, scored.score)
             if scored.deadline is not None:
                 np.minimum(deadline, scored.deadline, out=deadline)
-            _lead(k, *scored[:4], out, by)
+            by_contract = getattr(detector, "by_contract", False)
+            _lead(k, by_contract, (samples.row, samples.value), told, scored[:4], out, by)
 
 
 def name(detector: Detector[Any]) -> str:
