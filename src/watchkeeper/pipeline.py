@@ -14,16 +14,17 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from watchkeeper import core
 from watchkeeper.actions import Action, receipt
-from watchkeeper.contracts import Contract, Known, check
+from watchkeeper.contracts import Allow, Contract, Known, check, joined
 from watchkeeper.core import Concluded, Observed, checkpoint
 from watchkeeper.core.state import BEGINNING, Rulebook, State
 from watchkeeper.engines import Engine
 from watchkeeper.errors import ActionRefused, CorruptionError, VerifyError
 from watchkeeper.journal import Journal
+from watchkeeper.key_table import KeyTable
 from watchkeeper.ledger import Ledger, step_link_body
 from watchkeeper.model import (
     Batch,
@@ -36,6 +37,7 @@ from watchkeeper.model import (
     Step,
     canonical,
 )
+from watchkeeper.stopwatch import Stopwatch
 
 READ_AHEAD = 256  # entries asked of the journal at once
 CHECKPOINT_EVERY = Millis(60_000)
@@ -126,20 +128,52 @@ class Proof:
     ahead: int  # steps the journal implies but the ledger has not committed yet
 
 
+class Offer(NamedTuple):
+    """One batch on its way into the journal.
+
+    :param allow: how many of so many new series its sender may add; None: all.
+    """
+
+    batch: Batch
+    arrived: Millis
+    allow: Allow | None = None
+
+
 def ingest(
-    batches: Sequence[tuple[Batch, Millis]],
+    offers: Sequence[Offer],
     contracts: Sequence[Contract],
     journal: Journal,
     known: Known | None = None,
+    spent: Stopwatch | None = None,
 ) -> list[Checked]:
     """Check batches with the time each arrived, and make them durable in one group.
 
+    Batches of one source over one key table become one entry, so that many small requests cost
+    no more than a large one.
+
     :param known: what this ingest has looked up before.
+    :param spent: what this takes is added to.
+    :return: each batch as the contracts split it, in the order offered.
     """
-    checked = [check(contracts, batch, arrived, known=known) for batch, arrived in batches]
+    spent = spent if spent is not None else Stopwatch()
+    with spent("check"):
+        checked = [
+            check(contracts, batch, arrived, known=known, allow=allow)
+            for batch, arrived, allow in offers
+        ]
     if checked:
-        journal.append(checked)
+        with spent("journal"):
+            journal.append(_joined(checked))
     return checked
+
+
+def _joined(checked: Sequence[Checked]) -> list[Checked]:
+    """Put together what comes from one source over one table; the others stay as they are."""
+    groups: dict[tuple[str, int], list[Checked]] = {}
+    for number, one in enumerate(checked):
+        table = id(one.keys) if isinstance(one.keys, KeyTable) else -1 - number
+        groups.setdefault((one.source, table), []).append(one)
+    return [joined(group) for group in groups.values()]
 
 
 class Decider:

@@ -1,43 +1,47 @@
 """Run the verbs until told to stop: a thread a source, one to ingest, one to decide, one to act.
 
-    sources ─► queue ─► ingest ─► JOURNAL ─► decide ─► LEDGER ─► act
+    sources, receivers ─► intake ─► JOURNAL ─► decide ─► LEDGER ─► act
 
-Shutdown follows the flow: sources stop first, what they brought is journalled, what is journalled
-is decided, a checkpoint is kept, and open orders wait in the ledger for the next start.
+Shutdown follows the flow: sources stop first and no request is taken any more, what came in is
+journalled, what is journalled is decided, a checkpoint is kept, and open orders wait in the ledger
+for the next start. A disk that is full is waited for; a disk that fails leaves the house degraded:
+it still shows what it knows, and takes and decides nothing.
 """
 
 from __future__ import annotations
 
 import math
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
 from watchkeeper import core, pipeline
 from watchkeeper.actions import Action
-from watchkeeper.contracts import Known
 from watchkeeper.core import Observed
 from watchkeeper.core.state import Rulebook, State
 from watchkeeper.engines import Engine
 from watchkeeper.errors import InputError, StoreError, StoreFull, WatchkeeperError
+from watchkeeper.identity import Identity
+from watchkeeper.intake import Intake
 from watchkeeper.journal import Journal
 from watchkeeper.ledger import Ledger
 from watchkeeper.model import Batch, Control, Millis, canonical
 from watchkeeper.pipeline import Decider, Reread
-from watchkeeper.sources import Source
+from watchkeeper.receivers import Limits
+from watchkeeper.sources import Reader, Source
+from watchkeeper.stopwatch import Stopwatch
 
 log = structlog.get_logger("watchkeeper")
 
 HEARTBEAT = 1.0  # seconds without telemetry after which time itself is journalled
-GROUP = 64  # batches made durable together at most
-WAITING = 256  # batches between sources and the journal; then sources wait
 PORTION = 64  # entries decided between looks at the clock
-RETRY = 2.0  # seconds before a full disk or a failing source is tried again
+RETRY = 2.0  # seconds before a failing source or a full ledger is tried again
+RETRY_FULL = 0.2  # the same of a full journal: clients wait for their refusal
+COMPLAIN = 60.0  # seconds between two lines of log about the same lasting trouble
 ACT_EVERY = 0.5  # seconds between looks into the outbox
 SETTLE = 10_000  # ms that the end of a run may lie ahead of the clock
 DRAIN = 8.0  # seconds in which all stages finish what they have; 10 s is the promise
@@ -54,21 +58,20 @@ class House:
     actions: Mapping[str, Action]
     engine: Engine
     reread: Reread
+    limits: Limits = field(default_factory=Limits)
+    identity: Identity = field(default_factory=Identity)
 
 
 @dataclass
-class Traffic:
-    """What went through since the start; for status and metrics."""
+class Progress:
+    """How far the house has come since its start; for status and metrics."""
 
-    offered: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    batches: int = 0
     entries: int = 0
     attempts: int = 0  # at orders
     decided: int = 0  # the last journal entry carried through
     tick: int = 0  # the last tick evaluated, ms
     failing: dict[str, str] = field(default_factory=dict)  # source -> what it last complained of
+    spent: Stopwatch = field(default_factory=Stopwatch)  # by deciding
 
 
 class Steady:
@@ -91,6 +94,16 @@ class Steady:
             return self._last
 
 
+class _Collecting:
+    """One source, its reader, and the thread that polls it."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.reader: Reader | None = None
+        self.stop = threading.Event()
+        self.thread: threading.Thread | None = None
+
+
 class Service:
     """One house in motion. `run` blocks until `stop` is set or something fails for good."""
 
@@ -103,13 +116,17 @@ class Service:
         once: bool = False,
     ) -> None:
         self.house, self.stop, self.clock, self._once = house, stop, clock, once
-        self.traffic = Traffic()
+        self.progress = Progress()
+        self.intake = Intake(house.journal, limits=house.limits, identity=house.identity)
         self.ready = threading.Event()
         self.failure: WatchkeeperError | None = None
+        self.degraded = ""  # why nothing is taken in nor decided, though the house stands
         self.watch: Callable[[Observed, State], None] = lambda _observed, _state: None
-        self._batches: queue.Queue[tuple[Batch, Millis]] = queue.Queue(WAITING)
+        self._collecting: list[_Collecting] = []
+        self._wanted: House | None = None  # taken up between two rounds
         self._journalled = threading.Event()
         self._late = math.inf  # when draining must end; what is journalled then waits for a start
+        self._complained: dict[str, float] = {}
         self._stages = {
             name: threading.Event() for name in ("collect", "ingest", "decide")
         }  # set when the stage has finished
@@ -128,34 +145,53 @@ class Service:
         newest = decider.fold.state.arrived if decider.fold.state is not None else Millis(0)
         self.clock = Steady(self.clock, newest)
         self._begin(decider.fold.rulebook)
+        self.intake.adopt(self.house.rulebook.contracts)
+        self.intake.closed = ""
         self.ready.set()
-        collectors = [
-            self._thread(f"source-{source.name}", self._collect, source)
-            for source in self.house.sources
-        ]
         stages = [
             self._thread("ingest", self._ingest),
             self._thread("decide", self._decide, decider),
             self._thread("act", self._act),
         ]
+        self._collect_from(self.house.sources)
         if self._once:
-            for thread in collectors:
-                thread.join()
+            self._joined([one.thread for one in self._collecting if one.thread], wait=True)
             self.stop.set()
         self.stop.wait()
         log.info("stopping", reason="failure" if self.failure else "asked to")
         self._late = time.monotonic() + DRAIN
-        slow = self._joined(collectors)
+        self.intake.closed = "stopping"
+        for one in self._collecting:
+            one.stop.set()
+        slow = self._joined([one.thread for one in self._collecting if one.thread])
         self._stages["collect"].set()
         slow += self._joined(stages)
         if slow:
             log.error("stages did not finish in time", stages=slow)
-        return 1 if self.failure or slow else 0
+        return 1 if self.failure or self.degraded or slow else 0
 
-    def _joined(self, threads: Sequence[threading.Thread]) -> list[str]:
+    def reload(self, wanted: House) -> None:
+        """Go on under another rulebook, with other sources and actions, from the next round on.
+
+        Journal, ledger, engine and limits stay those of the start.
+        """
+        self._wanted = replace(
+            wanted,
+            journal=self.house.journal,
+            ledger=self.house.ledger,
+            engine=self.house.engine,
+            limits=self.house.limits,
+            identity=self.house.identity,
+        )
+
+    def readers(self) -> dict[str, Reader]:
+        """Return the open reader of each source."""
+        return {one.source.name: one.reader for one in self._collecting if one.reader is not None}
+
+    def _joined(self, threads: Sequence[threading.Thread], *, wait: bool = False) -> list[str]:
         """Wait for threads until the end of the drain, and a moment; return who still runs."""
         for thread in threads:
-            thread.join(max(0.5, self._late - time.monotonic()))
+            thread.join(None if wait else max(0.5, self._late - time.monotonic()))
         return [thread.name for thread in threads if thread.is_alive()]
 
     def _warmed_up(self) -> bool:
@@ -175,70 +211,112 @@ class Service:
         self.house.journal.note(Control("started", "watchkeeper", "{}"), now)
         self._journalled.set()
 
-    def _collect(self, source: Source) -> None:
-        reader = None
-        while not self.stop.is_set():
+    def _collect_from(self, sources: Sequence[Source]) -> None:
+        """Begin with sources that are new, end those that are gone; the same go on."""
+        for one in [one for one in self._collecting if one.source not in sources]:
+            one.stop.set()
+            self._collecting.remove(one)
+        known = [one.source for one in self._collecting]
+        for source in sources:
+            if source not in known:
+                one = _Collecting(source)
+                one.thread = self._thread(f"source-{source.name}", self._collect, one)
+                self._collecting.append(one)
+
+    def _collect(self, mine: _Collecting) -> None:
+        source = mine.source
+        while not mine.stop.is_set():
             try:
-                if reader is None:
-                    reader = source.open(self.house.journal.cursor(source.name))
-                batch = reader.poll()
+                if mine.reader is None:
+                    mine.reader = source.open(self.house.journal.cursor(source.name))
+                batch = mine.reader.poll()
             except Exception as error:  # a faulty source must not end the house
-                reader = reader if isinstance(error, InputError) else None
-                if self.traffic.failing.get(source.name) != str(error):
+                if not isinstance(error, InputError):
+                    mine.reader = None
+                if self.progress.failing.get(source.name) != str(error):
                     log.warning("source failed", source=source.name, error=str(error))
-                self.traffic.failing[source.name] = str(error) or repr(error)
-                self.stop.wait(max(RETRY, source.interval))
+                self.progress.failing[source.name] = str(error) or repr(error)
+                mine.stop.wait(max(RETRY, source.interval))
                 continue
-            self.traffic.failing.pop(source.name, None)
-            if batch is not None:
-                self._offer(batch)
+            self.progress.failing.pop(source.name, None)
+            if batch is not None and not self._offer(batch):
+                break  # the next start goes on before it
             if self._once and (batch is None or source.sampled):
                 break
             if batch is None or source.sampled:
-                self.stop.wait(source.interval)
-        if reader is not None:
-            reader.close()
+                mine.stop.wait(source.interval)
+        if mine.reader is not None:
+            mine.reader.close()
+            mine.reader = None
 
-    def _offer(self, batch: Batch) -> None:
-        arrived = self.clock()
-        while not self._stages["ingest"].is_set():
-            try:
-                self._batches.put((batch, arrived), timeout=0.5)
-            except queue.Full:
-                continue  # the journal is slower: the source waits, nothing is lost
-            return
+    def _offer(self, batch: Batch) -> bool:
+        """Wait until a batch is durable; False when it never will be in this run."""
+        arrived, done = self.clock(), threading.Event()
+        while not self.intake.offer(batch, arrived, lambda _: done.set()):
+            if self._stages["ingest"].wait(0.1):
+                return False
+        while not done.wait(0.1):
+            if self._stages["ingest"].is_set():
+                return done.is_set()
+        return not self.degraded
 
     def _ingest(self) -> None:
-        group: list[tuple[Batch, Millis]] = []
-        contracts = self.house.rulebook.contracts
-        known = Known(contracts)
-        known.learn(self.house.journal.series())
         beat = time.monotonic()
-        while not (self._stages["collect"].is_set() and self._batches.empty() and not group):
+        while not (self._stages["collect"].is_set() and self.intake.waiting[0] == 0):
             try:
-                group.append(self._batches.get(timeout=0.2))
-                while len(group) < GROUP:
-                    group.append(self._batches.get_nowait())
-            except queue.Empty:
-                pass
-            try:
-                if group:
-                    self._count(pipeline.ingest(group, contracts, self.house.journal, known))
-                    group, beat = [], time.monotonic()
+                self._take_up()
+                if self.intake.round(0.2):
+                    beat = time.monotonic()
                 elif time.monotonic() - beat >= HEARTBEAT:
                     self.house.journal.note(Control("heartbeat", "clock", "{}"), self.clock())
                     beat = time.monotonic()
             except StoreFull as error:
-                log.error("journal is full; waiting", error=str(error))
-                self.stop.wait(RETRY)
+                self._complain("journal is full; asking clients to wait", error)
                 if self.stop.is_set():
                     break
+                self.stop.wait(RETRY_FULL)
                 continue
+            except StoreError as error:
+                self._degrade(error)
+                break
             self._journalled.set()
-        if self.failure is None:
-            self.house.journal.note(Control("stopped", "watchkeeper", "{}"), self._end_of_tick())
+        if self.failure is None and not self.degraded:
+            self._end()
         self._stages["ingest"].set()
         self._journalled.set()
+        self.intake.refuse("stopping")
+
+    def _end(self) -> None:
+        """Journal that this run ends, at a time that leaves nothing collected undecided."""
+        try:
+            self.house.journal.note(Control("stopped", "watchkeeper", "{}"), self._end_of_tick())
+        except StoreFull as error:
+            log.error("journal is full; the end is not in it", error=str(error))
+
+    def _take_up(self) -> None:
+        """Go on under the house that was asked for, if one was."""
+        wanted, self._wanted = self._wanted, None
+        if wanted is None:
+            return
+        if wanted.rulebook.digest != self.house.rulebook.digest:
+            body = canonical(wanted.rulebook.document)
+            self.house.journal.note(Control("rulebook", "configuration", body), self.clock())
+            self.intake.adopt(wanted.rulebook.contracts)
+        self.house = wanted
+        self._collect_from(wanted.sources)
+        log.info("reloaded", rulebook=wanted.rulebook.digest)
+
+    def _degrade(self, error: WatchkeeperError) -> None:
+        """Take nothing in and decide nothing until the next start, which rewrites the stores."""
+        self.degraded = str(error)
+        self.intake.closed = "the disk has failed"
+        log.error("degraded", error=str(error))
+
+    def _complain(self, what: str, error: WatchkeeperError) -> None:
+        now = time.monotonic()
+        if now - self._complained.get(what, -COMPLAIN) >= COMPLAIN:
+            self._complained[what] = now
+            log.error(what, error=str(error))
 
     def _end_of_tick(self) -> Millis:
         """Return a time that closes the open tick, so that nothing collected is left undecided."""
@@ -248,46 +326,44 @@ class Service:
     def _decide(self, decider: Decider) -> None:
         while True:
             finished = self._stages["ingest"].is_set()
-            if finished and time.monotonic() > self._late:
+            if self.degraded or (finished and time.monotonic() > self._late):
                 break  # the rest is in the journal
             self._journalled.clear()
             try:
-                done = decider.decide(PORTION)
+                with self.progress.spent("decide"):
+                    done = decider.decide(PORTION)
             except StoreFull as error:
-                log.error("ledger is full; waiting", error=str(error))
+                self._complain("ledger is full; waiting", error)
                 self.stop.wait(RETRY)
                 if finished:
                     break
                 continue
-            self.traffic.entries += done
+            except StoreError as error:
+                self._degrade(error)
+                break
+            self.progress.entries += done
             if decider.fold.state is not None:
-                self.traffic.decided = decider.fold.state.offset
-                self.traffic.tick = decider.fold.state.tick
+                self.progress.decided = decider.fold.state.offset
+                self.progress.tick = decider.fold.state.tick
             if done == 0:
                 if finished:
                     break
                 self._journalled.wait(0.5)
-        decider.save()
+        if not self.degraded:
+            decider.save()
         self._stages["decide"].set()
 
     def _act(self) -> None:
         while True:
             finished = self._stages["decide"].is_set()
-            self.traffic.attempts += pipeline.act(
+            if self.degraded:
+                return
+            self.progress.attempts += pipeline.act(
                 self.house.ledger, self.house.actions, now=self.clock, limit=32
             )
             if finished:
                 return
             self._stages["decide"].wait(ACT_EVERY)
-
-    def _count(self, checked: Sequence[Any]) -> None:
-        traffic = self.traffic
-        for one in checked:
-            traffic.batches += 1
-            traffic.offered += one.offered
-            traffic.accepted += one.samples.num_rows
-            traffic.rejected += one.rejected.num_rows
-        assert traffic.offered == traffic.accepted + traffic.rejected
 
     def _thread(self, name: str, work: Callable[..., None], *args: Any) -> threading.Thread:
         def guarded() -> None:

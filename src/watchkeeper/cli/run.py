@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watchkeeper.config import Config
+    from watchkeeper.journal import Journal
+    from watchkeeper.ledger import Ledger
     from watchkeeper.live import Live
-    from watchkeeper.service import Service
+    from watchkeeper.service import House, Service
 
 PATIENCE = 3.0  # seconds without a word that nobody minds
 
@@ -35,9 +38,10 @@ def run(
 ) -> int:
     """Collect, score, decide and act until stopped; serve the page, the API and /metrics.
 
-    Without a configuration it watches this host and listens on loopback only. SIGTERM or Ctrl-C
-    stops it in order: what was collected is journalled and decided first. Started again, it goes
-    on where it was.
+    Without a configuration it watches this host, takes what is pushed (Prometheus remote write,
+    OTLP, Influx line protocol, JSON lines, Alertmanager's alerts), and listens on loopback only.
+    SIGTERM or Ctrl-C stops it in order: what came in is journalled and decided first. Started
+    again, it goes on where it was. SIGHUP reads the configuration again.
 
     Examples:
 
@@ -60,12 +64,26 @@ def run(
     """
     from watchkeeper.cli._house import configured
 
-    settings = configured(config, listen=listen, data=str(data) if data else None)
+    def read() -> Config:
+        return configured(config, listen=listen, data=str(data) if data else None)
+
+    settings = read()
     _log_as_json()
+    return _serve(settings, read, _told_to_stop(), once=once, dry_run=dry_run)
+
+
+def _told_to_stop() -> threading.Event:
+    """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once."""
     stop = threading.Event()
+
+    def told(number: int, _frame: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)  # what was acknowledged is on the disk already
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return _serve(settings, stop, once=once, dry_run=dry_run)
+        signal.signal(number, told)
+    return stop
 
 
 def _log_as_json() -> None:
@@ -83,35 +101,77 @@ def _log_as_json() -> None:
     )
 
 
-def _serve(settings: Config, stop: threading.Event, *, once: bool, dry_run: bool) -> int:
-    from watchkeeper import config
+def _serve(
+    settings: Config,
+    read: Callable[[], Config],
+    stop: threading.Event,
+    *,
+    once: bool,
+    dry_run: bool,
+) -> int:
     from watchkeeper.cli._house import stores
     from watchkeeper.live import Live
-    from watchkeeper.service import House, Service
+    from watchkeeper.service import Service
 
-    rules = config.without_acts(settings.rules) if dry_run else settings.rules
     door = None if once else _door(settings)  # before anything is made on disk
     with stores(settings.data, read_only=False) as (journal, ledger):
-        house = House(
-            rulebook=rules,
-            sources=settings.sources,
-            journal=journal,
-            ledger=ledger,
-            actions=settings.actions,
-            engine=settings.engine,
-            reread=config.read_rulebook,
-        )
-        service = Service(house, stop, now, once=once)
+
+        def furnished(settings: Config) -> House:
+            return _furnished(settings, journal, ledger, dry_run=dry_run)
+
+        service = Service(furnished(settings), stop, now, once=once)
         live = Live(service, "this fleet", now)
         service.watch = live.recent.add
         if door is None:
             return service.run()
-        page, address = _page(live, door)
+        _reload_when_told(read, furnished, live)
+        close, address = _open(live, service, settings, door)
         _tell(settings, service, address)
         try:
             return service.run()
         finally:
-            page()
+            close()
+
+
+def _furnished(settings: Config, journal: Journal, ledger: Ledger, *, dry_run: bool) -> House:
+    """Return the house of a configuration over its stores."""
+    from watchkeeper import config
+    from watchkeeper.service import House
+
+    for name in settings.switched_off:
+        say(f"source {name!r} reaches out to other hosts and is off; see flags: in the docs")
+    return House(
+        rulebook=config.without_acts(settings.rules) if dry_run else settings.rules,
+        sources=settings.sources,
+        journal=journal,
+        ledger=ledger,
+        actions=settings.actions,
+        engine=settings.engine,
+        reread=config.read_rulebook,
+        limits=settings.limits,
+    )
+
+
+def _reload_when_told(
+    read: Callable[[], Config], furnished: Callable[[Config], House], live: Live
+) -> None:
+    """On SIGHUP read the configuration again; one that is wrong changes nothing."""
+    import structlog
+
+    log, told = structlog.get_logger("watchkeeper"), threading.Event()
+
+    def wait() -> None:
+        while told.wait():
+            told.clear()
+            try:
+                live.service.reload(furnished(read()))
+                live.reloaded(True)
+            except ConfigError as error:
+                log.error("not reloaded; what was configured before holds", error=str(error))
+                live.reloaded(False)
+
+    signal.signal(signal.SIGHUP, lambda *_: told.set())
+    threading.Thread(target=wait, name="reload", daemon=True).start()
 
 
 def _door(settings: Config) -> socket.socket:
@@ -132,28 +192,18 @@ def _door(settings: Config) -> socket.socket:
         ) from error
 
 
-def _page(live: Live, door: socket.socket) -> tuple[Callable[[], None], str]:
-    """Serve page and API on a thread; return a function that ends it, and its address."""
-    import uvicorn
-
+def _open(
+    live: Live, service: Service, settings: Config, door: socket.socket
+) -> tuple[Callable[[], None], str]:
+    """Serve page, API and receivers; return a function that ends it, and the address."""
     from watchkeeper.http import app
+    from watchkeeper.http.receive import doors
+    from watchkeeper.http.server import serve
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app(live), log_config=None, access_log=False, lifespan="off",
-            timeout_graceful_shutdown=2,
-        )
-    )  # fmt: skip
-    thread = threading.Thread(target=server.run, args=([door],), name="http", daemon=True)
-    thread.start()
-
-    def end() -> None:
-        server.should_exit = True
-        thread.join(5)
-        door.close()
-
+    routes = doors(settings.receivers, service.intake, now)
+    close = serve(app(live, doors=routes), door)
     host, port = door.getsockname()[:2]
-    return end, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return close, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _is_loopback(host: str) -> bool:
@@ -169,6 +219,9 @@ def _tell(settings: Config, service: Service, address: str) -> None:
             say("starting; the very first start compiles its kernels, up to half a minute")
         service.ready.wait()
         say(f"page    http://{address}/")
+        say(
+            f"push    http://{address}/api/v1/write (Prometheus), /v1/metrics (OTLP), /write (Influx)"
+        )
         say(f"data    {settings.data.absolute()}")
         say(f"report  watchkeeper report --data {settings.data} --out report.html")
         say("stop    Ctrl-C or SIGTERM; `watchkeeper verify` proves what was decided")

@@ -14,10 +14,11 @@ from typing import Any
 
 import pydantic
 
+from watchkeeper import plugins
 from watchkeeper.actions import Action
 from watchkeeper.config import _packs
 from watchkeeper.config._layers import merge_all, substitute
-from watchkeeper.config._plugs import assemble, build
+from watchkeeper.config._plugs import assemble, build, fill
 from watchkeeper.config._problems import ordered, problem, refuse, shown, suggestion, translate
 from watchkeeper.config._rulebook import compose, read_rulebook, without_acts
 from watchkeeper.config._schema import DIALECT, schema
@@ -27,6 +28,7 @@ from watchkeeper.contracts import Contract
 from watchkeeper.core.state import Rulebook
 from watchkeeper.engines import Engine
 from watchkeeper.policies import Policy
+from watchkeeper.receivers import Limits, Receiver
 from watchkeeper.sources import Source
 
 __all__ = [
@@ -48,11 +50,15 @@ __all__ = [
 ]
 
 
+AT_HOME = ("host", "file")  # sources that ask nobody but this host
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """One house as configured.
 
     :param rules: what everything is judged by. :param data: folder of journal and ledger.
+    :param switched_off: configured sources that no flag lets reach out, by name.
     :param actions: what policies may do, by name. :param files: what was read, in order.
     """
 
@@ -60,7 +66,10 @@ class Config:
     data: Path
     listen: Listen
     packs: tuple[str, ...]
+    receivers: tuple[Receiver, ...]
+    limits: Limits
     sources: tuple[Source, ...]
+    switched_off: tuple[str, ...]
     actions: Mapping[str, Action]
     engine: Engine
     files: tuple[Path, ...]
@@ -157,14 +166,25 @@ def _assembled(
     detectors = _built("detectors", parts["detectors"], found)
     health = assemble("health", parts["health"], ("health",), found)
     actions = _actions(parts["actions"], found)
+    receivers = _built("receivers", parts["receivers"], found)
+    limits = fill(Limits, parts["limits"], ("limits",), found)
     sources = _built("sources", parts["sources"], found)
     engine = assemble("engines", parts["engine"], ("engine",), found)
-    _check_sources(sources, parts["sources"], found)
+    _check_names(sources, parts["sources"], "sources", found)
+    _check_names(receivers, parts["receivers"], "receivers", found)
+    _check_routes(receivers, parts["receivers"], found)
+    _check_flags(parts["flags"], found)
     if found or settings is None:
         return None
+    off = [not switched_on(item, settings.flags) for item in _items(parts["sources"])]
+    running = tuple(one for one, is_off in zip(sources, off, strict=True) if not is_off)
+    asleep = tuple(one.name for one, is_off in zip(sources, off, strict=True) if is_off)
     rules = compose(settings.tick, contracts, detectors, health, policies)
     data, packs = Path(settings.data), tuple(settings.packs)
-    return Config(rules, data, settings.listen, packs, tuple(sources), actions, engine, files)
+    return Config(
+        rules, data, settings.listen, packs, tuple(receivers), limits, running, asleep,
+        actions, engine, files,
+    )  # fmt: skip
 
 
 def _packed(
@@ -211,18 +231,35 @@ def _actions(node: Node, found: list[Problem]) -> dict[str, Action]:
     }
 
 
-def _check_sources(sources: Sequence[Source], node: Node, found: list[Problem]) -> None:
-    """Two sources of one name would share one cursor in the journal."""
-    names = [source.name for source in sources]
+def switched_on(source: Node, flags: Mapping[str, bool]) -> bool:
+    """Return whether a source may run: those that stay on this host need no flag."""
+    kind = str(source.value["type"].value) if isinstance(source.value, dict) else ""
+    return kind in AT_HOME or flags.get(f"source.{kind}", False)
+
+
+def _check_names(plugs: Sequence[Any], node: Node, family: str, found: list[Problem]) -> None:
+    """Two of one name would share one cursor in the journal."""
+    names = [plug.name for plug in plugs]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        found.append(
-            problem(
-                node,
-                ("sources",),
-                f"two sources are named {name!r}",
-                "each needs a name of its own",
-            )
-        )
+        message, hint = f"two {family} are named {name!r}", "each needs a name of its own"
+        found.append(problem(node, (family,), message, hint))
+
+
+def _check_routes(receivers: Sequence[Receiver], node: Node, found: list[Problem]) -> None:
+    """Two receivers cannot listen at one place."""
+    routes = [route for receiver in receivers for route in receiver.routes]
+    for route in sorted({route for route in routes if routes.count(route) > 1}):
+        message = f"two receivers listen at {route.method} {route.path}"
+        found.append(problem(node, ("receivers",), message, "give one another path"))
+
+
+def _check_flags(node: Node, found: list[Problem]) -> None:
+    """A flag nobody knows would silently switch nothing."""
+    known = [f"source.{kind}" for kind in plugins.kinds("sources")]
+    for name, child in node.value.items() if isinstance(node.value, dict) else ():
+        if name not in known:
+            hint = suggestion(name, known) or f"known flags: {', '.join(known)}"
+            found.append(problem(child, ("flags", name), f"no such flag {name!r}", hint))
 
 
 def _check_actions(

@@ -82,9 +82,14 @@ def required(plug: Any) -> list[str]:
 def assemble(family: str, node: Node, path: Sequence[Step], found: list[Problem]) -> Any:
     """Build one plug from a tree; None when problems were found, which are appended."""
     plug = _class(family, node, path, found)
-    if plug is None:
+    return None if plug is None else fill(plug, node, path, found)
+
+
+def fill(plug: Any, node: Node, path: Sequence[Step], found: list[Problem]) -> Any:
+    """Build a dataclass from a tree; None when problems were found, which are appended."""
+    if not isinstance(node.value, dict):
+        found.append(problem(node, path, f"must be a mapping, got {shown(node, path)}"))
         return None
-    assert isinstance(node.value, dict)
     before = len(found)
     types, says = types_of(plug), described(plug)
     given = _with_files(node.value, types, path, found)
@@ -95,7 +100,7 @@ def assemble(family: str, node: Node, path: Sequence[Step], found: list[Problem]
     }
     for name, child in given.items():
         if name not in types:
-            hint = suggestion(name, types) or f"{family} of this type take no fields"
+            hint = suggestion(name, types) or "it takes no fields"
             where = child.key or child.place
             found.append(Problem(where, path_text((*path, name)), "no such field", hint))
     for name in required(plug):

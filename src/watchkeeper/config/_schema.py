@@ -7,6 +7,7 @@ from typing import Any
 from watchkeeper import contracts, plugins, policies
 from watchkeeper.config._plugs import adapter, described, required, types_of, unit_of
 from watchkeeper.config._settings import Settings
+from watchkeeper.receivers import Limits
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DOCUMENTS = ("config", "contract", "policy")
@@ -33,11 +34,12 @@ def _config() -> dict[str, Any]:
     fields = found["properties"]
     policy = policies.Policy.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
     definitions = policy.pop("$defs", {})
-    for family in ("sources", "detectors", "health", "actions", "engines"):
+    for family in ("receivers", "sources", "detectors", "health", "actions", "engines"):
         definitions[family] = {"oneOf": [_plug(family, kind) for kind in plugins.kinds(family)]}
-    for family in ("sources", "detectors"):
+    for family in ("receivers", "sources", "detectors"):
         fields[family]["items"] = {"$ref": f"#/$defs/{family}"}
     fields["actions"]["additionalProperties"] = {"$ref": "#/$defs/actions"}
+    fields["limits"] |= _fields(Limits) | {"type": "object"}
     fields["health"] |= {"$ref": "#/$defs/health"}
     fields["engine"] |= {"$ref": "#/$defs/engines"}
     # A policy laid over a pack's needs its name only, so nothing else is required here.
@@ -52,8 +54,21 @@ def _config() -> dict[str, Any]:
 
 def _plug(family: str, kind: str) -> dict[str, Any]:
     plug = plugins.load(family, kind)
-    says = described(plug)
-    fields: dict[str, Any] = {"type": {"const": kind}}
+    fields = {"type": {"const": kind}} | _fields(plug)["properties"]
+    names = [[name, f"{name}_file"] for name in required(plug)]
+    needed = [{"anyOf": [{"required": [n]} for n in pair if n in fields]} for pair in names]
+    return {
+        "type": "object",
+        "title": kind,
+        "description": (plug.__doc__ or "").strip().splitlines()[0] if plug.__doc__ else kind,
+        "properties": fields,
+        "required": ["type"],
+        "additionalProperties": False,
+    } | ({"allOf": needed} if needed else {})
+
+
+def _fields(plug: Any) -> dict[str, Any]:
+    says, fields = described(plug), dict[str, Any]()
     for name, type_ in types_of(plug).items():
         said = says.get(name, "")
         value = adapter(type_).json_schema()
@@ -66,13 +81,4 @@ def _plug(family: str, kind: str) -> dict[str, Any]:
         if value.get("type") == "string":
             text = {"type": "string", "description": f"File that holds {name}."}
             fields[f"{name}_file"] = text
-    names = [[name, f"{name}_file"] for name in required(plug)]
-    needed = [{"anyOf": [{"required": [n]} for n in pair if n in fields]} for pair in names]
-    return {
-        "type": "object",
-        "title": kind,
-        "description": (plug.__doc__ or "").strip().splitlines()[0] if plug.__doc__ else kind,
-        "properties": fields,
-        "required": ["type"],
-        "additionalProperties": False,
-    } | ({"allOf": needed} if needed else {})
+    return {"properties": fields, "additionalProperties": False}

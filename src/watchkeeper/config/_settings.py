@@ -19,8 +19,16 @@ tick: 1s
 data: ./watchkeeper-data
 listen: 127.0.0.1:8470
 packs: [host@1, generic@1]
+receivers:
+  - type: remote_write
+  - type: otlp
+  - type: influx
+  - type: json_lines
+  - type: alerts
+limits: {{}}
 sources:
   - type: host
+flags: {{}}
 detectors:
 {"".join(f"  - type: {kind}{chr(10)}" for kind in DETECTORS)}\
 health:
@@ -88,7 +96,13 @@ class Settings(BaseModel):
     packs: list[str] = Field(
         description="Contracts and policies to use: name@version of a shipped pack, or a folder."
     )
-    sources: list[Any] = Field(description="Where telemetry comes from.")
+    receivers: list[Any] = Field(description="What is taken in when it is pushed here.")
+    limits: dict[str, Any] = Field(description="What clients that push may do, each tenant alike.")
+    sources: list[Any] = Field(description="Where telemetry is fetched from.")
+    flags: dict[str, bool] = Field(
+        description="Switches, by name. `source.scrape: true` lets sources of that type, which "
+        "reach out to other hosts, do so; they are off until switched on here."
+    )
     detectors: list[Any] = Field(min_length=1, description="What scores each series, in order.")
     health: Any = Field(description="How the scores of an entity become its health.")
     policies: list[Any] = Field(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from watchkeeper.contracts._catalogue import Alias, Contract, Conversion, Metric, Upcast, read
-from watchkeeper.contracts._check import check, traits
+from watchkeeper.contracts._check import check, joined, traits
 from watchkeeper.contracts._lookup import Allow, Known
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Upcast",
     "check",
     "contract_names",
+    "joined",
     "read",
     "traits",
 ]

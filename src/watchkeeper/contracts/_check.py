@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,23 @@ def check(
     refused = _rejected(batch, found, code, arrived if live else None) if bad else batch.unread
     return Checked(
         batch.source, batch.cursor, arrived, keys, samples, refused, batch.offered, batch.controls
+    )
+
+
+def joined(group: Sequence[Checked]) -> Checked:
+    """Return checked batches of one source over one table as one, which arrived with the last."""
+    if len(group) == 1:
+        return group[0]
+    samples = pa.concat_batches([one.samples for one in group])
+    columns = _sorted(*(samples[name].to_numpy() for name in SAMPLES.names))
+    rejected = [one.rejected for one in group if one.rejected.num_rows]
+    return replace(
+        group[-1],
+        arrived=max(one.arrived for one in group),
+        samples=pa.RecordBatch.from_arrays([pa.array(c) for c in columns], schema=SAMPLES),
+        rejected=pa.concat_batches(rejected) if rejected else group[0].rejected,
+        offered=sum(one.offered for one in group),
+        controls=tuple(control for one in group for control in one.controls),
     )
 
 

@@ -1,8 +1,8 @@
 """The page, the API and the metrics of a running house.
 
-Everything here reads: a `HouseView` says what there is, and nothing is changed through it. Answers
-of the API have Prometheus' envelope. The page is the same report that is kept as a file, made once
-for each new `Findings` and served from memory.
+Everything but the receivers' doors (`receive`) reads: a `HouseView` says what there is, and nothing
+is changed through it. Answers of the API have Prometheus' envelope. The page is the same report
+that is kept as a file, made once for each new `Findings` and served from memory.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ class HouseView(Protocol):
         """Return whether telemetry can be taken in now, and why in one line."""
 
 
-def app(view: HouseView, hosts: Sequence[str] = ()) -> Starlette:
+def app(view: HouseView, hosts: Sequence[str] = (), doors: Sequence[Route] = ()) -> Starlette:
     """Return the ASGI application.
+
+    :param doors: the routes through which telemetry is pushed (`http.receive`).
 
     :param hosts: names and addresses beside those of loopback under which this house may be
         asked; any other Host is turned away, which is what stops DNS rebinding.
@@ -71,7 +73,10 @@ def app(view: HouseView, hosts: Sequence[str] = ()) -> Starlette:
         "/readyz": shown.ready,
     }
     return Starlette(
-        routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in routes.items()],
+        routes=[
+            *(Route(path, endpoint, methods=["GET"]) for path, endpoint in routes.items()),
+            *doors,
+        ],
         middleware=[Middleware(Guard, hosts=hosts)],
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )

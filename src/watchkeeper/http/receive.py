@@ -1,0 +1,172 @@
+"""The doors through which telemetry is pushed: read a request within bounds, wait, answer.
+
+A request is refused by its declared length before a byte of it is read; what is read is counted
+against what may wait in all; a body that trickles in has a deadline. The answer is sent when the
+journal holds everything, never before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from watchkeeper.errors import Malformed, Overloaded, RequestError, TooLarge
+from watchkeeper.intake import Intake, cost
+from watchkeeper.model import Millis
+from watchkeeper.receivers import Answer, Delivery, Outcome, Receiver
+
+READ = 30.0  # seconds in which a body must have come
+TENANT = "x-scope-orgid"  # as Cortex, Mimir and Loki call it
+TENANT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+
+
+def doors(
+    receivers: Sequence[Receiver], intake: Intake, clock: Callable[[], Millis]
+) -> list[Route]:
+    """Return the routes of all receivers."""
+    numbers = itertools.count(1)
+    return [
+        Route(route.path, Door(receiver, intake, clock, numbers), methods=[route.method])
+        for receiver in receivers
+        for route in receiver.routes
+    ]
+
+
+class Door:
+    """One receiver's ASGI application."""
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        intake: Intake,
+        clock: Callable[[], Millis],
+        numbers: itertools.count[int],
+    ) -> None:
+        self._receiver, self._intake, self._clock = receiver, intake, clock
+        self._numbers = numbers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one request in, or say why not."""
+        headers = Headers(scope=scope)
+        query = scope["query_string"].decode("latin-1")
+        tenant, wrong = _tenant(headers)
+        delivery = Delivery(
+            method=scope["method"],
+            path=scope["path"],
+            query=dict(parse_qsl(query, keep_blank_values=True)),
+            headers={name: headers[name] for name in headers},
+            body=b"",
+            arrived=self._clock(),
+            tenant=tenant,
+            number=next(self._numbers),
+        )
+        intake = self._intake
+        try:
+            if wrong:
+                raise Malformed(wrong)
+            outcome = await self._outcome(intake, delivery, headers, receive)
+        except RequestError as error:
+            outcome = error
+            intake.count(self._receiver, outcome)
+        except ClientDisconnect:
+            return
+        await _send(self._receiver.answer(delivery, outcome), send)
+
+    async def _outcome(
+        self, intake: Intake, delivery: Delivery, headers: Headers, receive: Receive
+    ) -> Outcome:
+        """Read the body and wait until all of it is durable.
+
+        :raises RequestError: it is not taken in.
+        """
+        intake.admit(delivery.tenant)
+        body = await _body(intake, headers, receive)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Outcome] = loop.create_future()
+
+        def told(outcome: Outcome) -> None:
+            try:
+                loop.call_soon_threadsafe(_settle, done, outcome)
+            except RuntimeError:  # nobody waits for answers any more
+                return
+
+        intake.deliver(self._receiver, _with_body(delivery, body), told)
+        return await done
+
+
+async def _body(intake: Intake, headers: Headers, receive: Receive) -> bytes:
+    """Return the body; as many bytes as it costs stay reserved."""
+    limit = intake.limits.body
+    declared = headers.get("content-length")
+    expected = int(declared) if declared is not None and declared.isdigit() else None
+    if expected is not None and expected > limit:
+        raise TooLarge(f"the body has {expected} bytes; at most {limit} are read")
+    reserved = cost(expected or 0)
+    intake.reserve(reserved)
+    try:
+        parts: list[bytes] = []
+        size = 0
+        async with asyncio.timeout(READ):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                part = message.get("body", b"")
+                size += len(part)
+                if size > limit:
+                    raise TooLarge(f"the body has more than {limit} bytes")
+                if cost(size) > reserved:
+                    intake.reserve(cost(size) - reserved)
+                    reserved = cost(size)
+                parts.append(part)
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        intake.release(reserved)
+        raise Overloaded(f"the body took longer than {READ:g} s", retry_after=5) from None
+    except BaseException:
+        intake.release(reserved)
+        raise
+    intake.release(reserved - cost(size))
+    return b"".join(parts)
+
+
+def _tenant(headers: Headers) -> tuple[str, str]:
+    """Return whose telemetry it is, and what is wrong with the request's headers.
+
+    A page of a stranger, open in somebody's browser, may not push into this house.
+    """
+    if "origin" in headers or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return "", "telemetry is not taken from web pages"
+    tenant = headers.get(TENANT, "")
+    if tenant and TENANT_NAME.fullmatch(tenant) is None:
+        return "", f"{TENANT}: 1 to 64 letters, digits, dots, dashes or underscores"
+    return tenant, ""
+
+
+def _with_body(delivery: Delivery, body: bytes) -> Delivery:
+    return Delivery(
+        delivery.method, delivery.path, delivery.query, delivery.headers, body,
+        delivery.arrived, delivery.tenant, delivery.number,
+    )  # fmt: skip
+
+
+def _settle(done: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not done.done():
+        done.set_result(outcome)
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    headers = [(n.lower().encode(), v.encode("latin-1")) for n, v in answer.headers.items()]
+    if answer.status != 204:
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

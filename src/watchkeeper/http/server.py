@@ -1,0 +1,103 @@
+"""The server: uvicorn with its lines drawn. One thread, one event loop, one port."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD = 15.0  # seconds in which a request's head must have come
+BODY = 35.0  # seconds in which its body must have; `receive` answers a little before
+KEEP = 75.0  # seconds an idle connection is kept; longer than most senders' intervals
+HEAD_BYTES = 64 << 10
+LINGER = 2  # seconds for the last answers to leave
+
+
+class Bounded(HttpToolsProtocol):
+    """Ends connections whose requests do not arrive in time, or have too large a head.
+
+    Also after an early answer: what is left of a refused body is read over, so that the client
+    sees the answer and can go on, but not for ever.
+    """
+
+    _due: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+    _in_body = False
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._expect(HEAD)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what belongs to a head, and begin to wait for the rest of a new one."""
+        if not self._in_body:
+            self._head_bytes += len(data)
+            if self._due is None:
+                self._expect(HEAD)
+        super().data_received(data)
+        if not self._in_body and self._due is not None and self._head_bytes > HEAD_BYTES:
+            self._end()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; the body is next."""
+        self._in_body, self._head_bytes = True, 0
+        self._expect(BODY)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._in_body = False
+        self._forget()
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def _expect(self, seconds: float) -> None:
+        self._forget()
+        self._due = self.loop.call_later(seconds, self._end)
+
+    def _forget(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    def _end(self) -> None:
+        self._forget()
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+def serve(app: ASGIApp, door: socket.socket) -> Callable[[], None]:
+    """Serve `app` on an open port, on a thread; return a function that ends it."""
+    config = uvicorn.Config(
+        app,
+        http=Bounded,
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=int(KEEP),
+        timeout_graceful_shutdown=LINGER,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([door],), name="http", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        server.should_exit = True
+        thread.join(LINGER + 3)
+        door.close()
+
+    return end

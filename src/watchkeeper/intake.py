@@ -1,0 +1,341 @@
+"""What waits to become durable, and who is told when it is.
+
+    receivers ─┐  deliver                                 ┌─► the client's answer
+               ├─► waiting (bounded in bytes) ─► round ───┤
+    sources ───┘  offer          decode, check, journal   └─► the source may poll again
+
+One thread makes the rounds. A round takes what is there, up to a good entry's worth, and makes it
+durable with one fsync; while it does, the next round's requests gather. So a lone request waits for
+nobody, and under load requests share their fsync.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from watchkeeper import pipeline
+from watchkeeper.contracts import Contract, Known
+from watchkeeper.errors import (
+    Malformed,
+    Overloaded,
+    OverQuota,
+    RequestError,
+    StoreError,
+    StoreFull,
+)
+from watchkeeper.identity import Identity
+from watchkeeper.journal import Journal
+from watchkeeper.model import Batch, Checked, Millis
+from watchkeeper.pipeline import Offer
+from watchkeeper.receivers import Decoder, Delivery, Limits, Outcome, Received, Receiver
+from watchkeeper.stopwatch import Stopwatch
+
+log = structlog.get_logger("watchkeeper")
+
+ROUND_SAMPLES = 65_536  # in one round, about
+ROUND_REQUESTS = 512
+SOURCES_WAITING = 256  # batches of sources; then a source waits
+AGAIN = 2.0  # seconds after which an overloaded house asks to be tried again
+AGAIN_FULL = 10.0  # the same when the disk is full
+COST_MIN = 1_024  # bytes that any request counts for
+TENANTS_MAX = 1_000  # remembered; unknown ones beyond that share one quota
+
+Told = Callable[[Outcome], None]
+
+
+@dataclass(slots=True)
+class _Item:
+    """One thing that waits: a request to decode, or a batch."""
+
+    told: Told
+    arrived: Millis
+    receiver: Receiver | None = None
+    delivery: Delivery | None = None
+    batch: Batch | None = None
+
+
+@dataclass
+class Traffic:
+    """What went through since the start: offered = accepted + rejected + shed, in samples."""
+
+    offered: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    shed: int = 0  # decoded, and not taken in: the sender was asked to send it again
+    batches: int = 0
+    requests: Counter[tuple[str, str]] = field(default_factory=Counter)  # receiver, outcome
+    reasons: Counter[str] = field(default_factory=Counter)  # of rejected samples
+    bytes: int = 0  # of requests, as sent
+
+    def check(self) -> None:
+        """Hold the accounting."""
+        assert self.offered == self.accepted + self.rejected + self.shed, self
+
+
+class Quota:
+    """What one tenant still may: new series within a minute, series in all, samples."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._series, self._new = 0, float(limits.tenant_new_series)
+        self._samples = float(limits.tenant_samples)
+        self._seen = time.monotonic()
+
+    def allow(self, wanted: int) -> int:
+        """Return how many of so many new series may be added now, and count them."""
+        self._refill()
+        room = min(self._new, self._limits.tenant_series - self._series)
+        allowed = max(0, min(wanted, int(room)))
+        self._new -= allowed
+        self._series += allowed
+        return allowed
+
+    def late(self) -> float:
+        """Return for how many seconds the tenant has sent too much; 0 when it has not."""
+        self._refill()
+        rate = self._limits.tenant_samples
+        return max(0.0, -self._samples / rate) if rate else 0.0
+
+    def spend(self, samples: int) -> None:
+        """Count samples that came in; one request may overdraw, the next has to wait."""
+        self._samples -= samples
+
+    def _refill(self) -> None:
+        now = time.monotonic()
+        spent, self._seen = now - self._seen, now
+        limits = self._limits
+        self._new = min(limits.tenant_new_series, self._new + limits.tenant_new_series * spent / 60)
+        most = float(limits.tenant_samples)
+        self._samples = min(most, self._samples + most * spent)
+
+
+class Intake:
+    """Everything between the edges that bring telemetry and the journal."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        limits: Limits | None = None,
+        identity: Identity | None = None,
+    ) -> None:
+        self.limits, self.identity = limits or Limits(), identity or Identity()
+        self.traffic, self.spent = Traffic(), Stopwatch()
+        self.closed = "starting"  # why no request is taken
+        self.full = False  # the last round found no space
+        self._journal = journal
+        self._contracts: Sequence[Contract] = ()
+        self._known = Known(())
+        self._decoders: dict[tuple[str, str], Decoder] = {}
+        self._quotas: dict[str, Quota] = {}
+        self._items: deque[_Item] = deque()
+        self._bytes = 0  # of requests, read in part or waiting
+        self._sources = 0  # batches waiting
+        self._changed = threading.Condition()
+
+    def adopt(self, contracts: Sequence[Contract]) -> None:
+        """Check by these contracts from the next round on. Called between rounds."""
+        self._contracts, self._known = contracts, Known(contracts)
+        self._known.learn(self._journal.series())
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many requests and batches wait, and the bytes of those requests."""
+        return len(self._items), self._bytes
+
+    def reserve(self, size: int) -> None:
+        """Make room for bytes of a request that are about to be read.
+
+        :raises Overloaded: there is no room, or the house is closing; nothing was reserved.
+        """
+        if self.closed:
+            raise Overloaded(self.closed, retry_after=AGAIN)
+        with self._changed:
+            if self._bytes + size > self.limits.waiting:
+                raise Overloaded("too much is waiting to be stored", retry_after=AGAIN)
+            self._bytes += size
+
+    def release(self, size: int) -> None:
+        """Give back what was reserved."""
+        with self._changed:
+            self._bytes -= size
+
+    def admit(self, tenant: str) -> None:
+        """Let a tenant's request in.
+
+        :raises OverQuota: it has sent more samples than it may.
+        """
+        late = self._quota(tenant).late()
+        if late > 0:
+            rate = self.limits.tenant_samples
+            raise OverQuota(f"more than {rate} samples a second", retry_after=late)
+
+    def deliver(self, receiver: Receiver, delivery: Delivery, told: Told) -> None:
+        """Let a request wait for its round; `told` is called from the round's thread."""
+        self._put(_Item(told, delivery.arrived, receiver=receiver, delivery=delivery))
+
+    def offer(self, batch: Batch, arrived: Millis, told: Told) -> bool:
+        """Let a source's batch wait for its round; False while too many wait."""
+        with self._changed:
+            if self._sources >= SOURCES_WAITING:
+                return False
+            self._sources += 1
+        self._put(_Item(told, arrived, batch=batch))
+        return True
+
+    def round(self, timeout: float) -> bool:
+        """Make durable what waits, after waiting for something at most `timeout` seconds.
+
+        :return: whether there was anything.
+        :raises StoreFull: nothing was stored; requests were told to come again, batches wait on.
+        :raises StoreError: the journal takes no more; everybody was told.
+        """
+        items = self._taken(timeout)
+        if not items:
+            return False
+        done = [(item, item.batch) for item in items if item.batch is not None]
+        offers = [Offer(batch, item.arrived, self._allowance(item)) for item, batch in done]
+        try:
+            checked = pipeline.ingest(
+                offers, self._contracts, self._journal, self._known, self.spent
+            )
+        except StoreError as error:
+            self._not_stored(done, error)
+            raise
+        self.full = False
+        for (item, _), one in zip(done, checked, strict=True):
+            self._stored(item, one)
+        self.traffic.check()
+        return True
+
+    def refuse(self, why: str) -> None:
+        """Tell everybody who still waits that nothing was stored."""
+        with self._changed:
+            items, self._items = list(self._items), deque()
+        for item in items:
+            self._tell(item, Overloaded(why, retry_after=AGAIN))
+
+    def _put(self, item: _Item) -> None:
+        with self._changed:
+            self._items.append(item)
+            self._changed.notify()
+
+    def _taken(self, timeout: float) -> list[_Item]:
+        """Return decoded items for one round, in order of arrival."""
+        with self._changed:
+            if not self._items:
+                self._changed.wait(timeout)
+        taken: list[_Item] = []
+        samples = 0
+        with self.spent("decode"):
+            while self._items and len(taken) < ROUND_REQUESTS and samples < ROUND_SAMPLES:
+                item = self._items.popleft()
+                if item.delivery is not None and item.batch is None:
+                    self._decode(item)
+                if item.batch is not None:
+                    taken.append(item)
+                    samples += item.batch.offered
+        return taken
+
+    def _decode(self, item: _Item) -> None:
+        """Fill in the batch of a request, or tell its client why there is none."""
+        assert item.receiver is not None
+        assert item.delivery is not None
+        receiver, delivery = item.receiver, item.delivery
+        name = (receiver.name, delivery.tenant)
+        decoder = self._decoders.get(name)
+        if decoder is None:
+            decoder = self._decoders[name] = receiver.open(self.limits, self.identity)
+        outcome: Outcome = Received()
+        try:
+            item.batch = decoder.decode(delivery)
+        except RequestError as error:
+            outcome = error
+        except Exception:  # no body may end the house
+            log.exception("request broke its decoder", receiver=receiver.name)
+            del self._decoders[name]  # whatever it remembers may be half done
+            outcome = Malformed("this body could not be decoded", hint="this is a bug; see our log")
+        if item.batch is None:
+            self._tell(item, outcome)
+            return
+        self._quota(delivery.tenant).spend(item.batch.offered)
+
+    def _allowance(self, item: _Item) -> Callable[[int], int] | None:
+        return None if item.delivery is None else self._quota(item.delivery.tenant).allow
+
+    def _quota(self, tenant: str) -> Quota:
+        quota = self._quotas.get(tenant)
+        if quota is None:
+            if len(self._quotas) >= TENANTS_MAX:
+                tenant = "…"
+            quota = self._quotas.setdefault(tenant, Quota(self.limits))
+        return quota
+
+    def _stored(self, item: _Item, checked: Checked) -> None:
+        traffic, reasons = self.traffic, _reasons(checked)
+        traffic.batches += 1
+        traffic.offered += checked.offered
+        traffic.accepted += checked.samples.num_rows
+        traffic.rejected += checked.rejected.num_rows
+        traffic.reasons.update(reasons)
+        first = ""
+        if checked.rejected.num_rows:
+            row = checked.rejected.slice(0, 1).to_pylist()[0]
+            first = f"{row['entity']} {row['metric']}: {row['detail']}".strip(" :")
+        self._tell(
+            item,
+            Received(
+                checked.offered, checked.samples.num_rows, checked.rejected.num_rows, reasons, first
+            ),
+        )
+
+    def _not_stored(self, done: Sequence[tuple[_Item, Batch]], error: StoreError) -> None:
+        """Ask clients to come again; a source's batch waits on, unless nothing will be stored."""
+        self.full = isinstance(error, StoreFull)
+        what = Overloaded(str(error.args[0]), retry_after=AGAIN_FULL)
+        for item, batch in reversed(done):
+            if item.delivery is None and self.full:
+                with self._changed:
+                    self._items.appendleft(item)
+                continue
+            if item.delivery is not None:
+                self.traffic.offered += batch.offered
+                self.traffic.shed += batch.offered
+            self._tell(item, what)
+
+    def _tell(self, item: _Item, outcome: Outcome) -> None:
+        if item.delivery is None:
+            with self._changed:
+                self._sources -= 1
+        else:
+            assert item.receiver is not None
+            self.traffic.bytes += len(item.delivery.body)
+            self.count(item.receiver, outcome)
+            self.release(cost(len(item.delivery.body)))
+        item.told(outcome)
+
+    def count(self, receiver: Receiver, outcome: Outcome) -> None:
+        """Count one request and what became of it."""
+        kind = "stored" if isinstance(outcome, Received) else type(outcome).__name__.lower()
+        if isinstance(outcome, Received) and outcome.rejected:
+            kind = "partly"
+        with self._changed:
+            self.traffic.requests[receiver.name, kind] += 1
+
+
+def cost(size: int) -> int:
+    """Return what a request of `size` bytes counts; even an empty one takes room."""
+    return max(size, COST_MIN)
+
+
+def _reasons(checked: Checked) -> Mapping[str, int]:
+    if not checked.rejected.num_rows:
+        return {}
+    counts = checked.rejected["reason"].value_counts()
+    return {one["values"].as_py(): one["counts"].as_py() for one in counts}

@@ -1,0 +1,150 @@
+"""What a running house shows: its findings for the page, its status, its metrics.
+
+The page reads the ledger, as any report does. Only the newest samples come from memory, so that
+signals can be drawn with their band; after a restart they fill up again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from watchkeeper import __version__
+from watchkeeper.bulk import versions
+from watchkeeper.core.state import KEEP_EVERY
+from watchkeeper.live._metrics import exposition
+from watchkeeper.live._recent import Recent
+from watchkeeper.model import REJECTS, Assessed, Millis, Offset
+from watchkeeper.reports import Facts, Findings, gather
+from watchkeeper.reports._words import rfc3339
+from watchkeeper.results import HEALTH_FILE, health_rows
+from watchkeeper.service import Service
+
+WINDOW = Millis(3 * 3_600_000)  # of health shown on the page
+REJECTS_SHOWN = 50  # journal entries with rejects
+LOOK_BACK = 1_000  # newest journal entries looked through for them
+
+
+class Live:
+    """The view of one service that http shows."""
+
+    def __init__(self, service: Service, title: str, clock: Callable[[], Millis]) -> None:
+        self.service, self._title, self._clock = service, title, clock
+        self._reload = (True, clock())  # how the last reading of the configuration went, and when
+        self.recent = Recent()
+        self._cached: tuple[Millis, Findings] | None = None
+        self._lock = threading.Lock()
+
+    def reloaded(self, well: bool) -> None:
+        """Remember how a reading of the configuration went."""
+        self._reload = (well, self._clock() if well else self._reload[1])
+
+    def findings(self) -> Findings:
+        """Return what is worth telling now; made once a tick."""
+        mark = self.service.house.ledger.watermark()
+        tick = mark.tick if mark is not None else Millis(0)
+        with self._lock:
+            if self._cached is None or self._cached[0] != tick:
+                self._cached = (tick, self._gathered(tick))
+            return self._cached[1]
+
+    def status(self) -> dict[str, Any]:
+        """Return where the house stands, JSON-able."""
+        service, ledger = self.service, self.service.house.ledger
+        mark = ledger.watermark()
+        traffic, progress = service.intake.traffic, service.progress
+        return {
+            "version": __version__,
+            "ready": service.ready.is_set(),
+            "rulebook": service.house.rulebook.digest,
+            "journal": {"head": service.house.journal.head()},
+            "watermark": None
+            if mark is None
+            else {"offset": mark.offset, "tick": rfc3339(mark.tick)},
+            "now": rfc3339(self._clock()),
+            "traffic": {
+                "offered": traffic.offered,
+                "accepted": traffic.accepted,
+                "rejected": traffic.rejected,
+                "shed": traffic.shed,
+                "batches": traffic.batches,
+                "attempts": progress.attempts,
+            },
+            "counts": {name: getattr(ledger.counts(), name) for name in COUNTS},
+            "waiting": dict(zip(("items", "bytes"), service.intake.waiting, strict=True)),
+            "requests": {
+                f"{receiver}: {outcome}": count
+                for (receiver, outcome), count in sorted(traffic.requests.items())
+            },
+            "sources": {
+                source.name: progress.failing.get(source.name, "ok")
+                for source in service.house.sources
+            },
+            "targets": {
+                name: [one._asdict() for one in states()]
+                for name, reader in sorted(service.readers().items())
+                if (states := getattr(reader, "states", None)) is not None
+            },
+            "entities": len(self._current()),
+        }
+
+    def metrics(self) -> bytes:
+        """Return the Prometheus text exposition of the house's own metrics."""
+        return exposition(self.service, self.status(), self._current(), self._reload, self._clock())
+
+    def ready(self) -> tuple[bool, str]:
+        """Return whether everything is recovered and writable, and why not."""
+        service = self.service
+        if service.failure is not None:
+            return False, str(service.failure)
+        if service.stop.is_set():
+            return False, "stopping"
+        if service.degraded:
+            return False, f"degraded: {service.degraded}"
+        if service.intake.full:
+            return False, "the disk is full"
+        return (True, "ready") if service.ready.is_set() else (False, "recovering")
+
+    def _current(self) -> list[Assessed]:
+        """Return the entities of which something is expected; what retired is history."""
+        tick = self.service.progress.tick
+        oldest = tick - 2 * max(KEEP_EVERY, self.service.house.rulebook.tick)
+        return [one for one in self.service.house.ledger.health() if one.time >= oldest]
+
+    def _gathered(self, tick: Millis) -> Findings:
+        house = self.service.house
+        since = Millis(max(0, tick - WINDOW))
+        kept: list[Assessed] = []
+        for one in self._current():
+            kept += house.ledger.history(one.entity, since, tick) or [one]
+        rejected = [
+            entry.rejected
+            for entry in house.journal.rejected(
+                Offset(max(0, house.journal.head() - LOOK_BACK)), REJECTS_SHOWN
+            )
+        ]
+        counts = house.ledger.counts()
+        facts = Facts(
+            title=self._title,
+            versions=versions(house.rulebook),
+            inputs=(),
+            counts=counts,
+            offered=counts.accepted + counts.rejected,
+            since=min((Millis(one.time) for one in kept), default=since),
+            until=tick,
+            digest=house.ledger.head().hash,
+            problems=tuple(sorted(self.service.progress.failing.values())),
+        )
+        return gather(
+            health_rows(kept) if kept else HEALTH_FILE.empty_table(),
+            self.recent.read,
+            house.ledger.decisions(),
+            pa.Table.from_batches(rejected, REJECTS),
+            facts,
+        )
+
+
+COUNTS = ("accepted", "rejected", "scored", "duplicate", "late")
