@@ -32,7 +32,7 @@ def fresh(rows: int) -> State:
     return State(np.full(rows, np.nan), np.zeros(rows, np.int64))
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _rates(state: Any, row: Any, time: Any, bits: Any, value: Any, counter: Any, out: Any) -> None:
     into = out.view(np.float64)
     for i in range(len(row)):

@@ -39,7 +39,7 @@ PACE = 0.02  # of the quantile, at each sample
 EXCESS_PACE = 0.005  # of the mean excess, at each sample above the quantile
 MOST = 300.0  # deviations above are all alike
 WARMUP = 16  # samples before any score
-REMEMBERED = 1 << 20  # samples; counts stop here, which also keeps them exact in 32 bits
+REMEMBERED = float(1 << 20)  # samples; counts stop here, which also keeps them exact in 32 bits
 LARGEST = 1e30  # values are clamped here, so that spreads fit 32 bits
 STILL = 1e-9  # smaller moves, relative to the level, are rounding
 TINIEST = 1e-300  # keeps a spread of exactly zero divisible
@@ -61,53 +61,69 @@ def columns(count: int) -> Floats:
     return out
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def decades(count: float) -> float:
     """Return log10 of `count` >= 1 to within 0.03: exact at powers of two, linear between."""
-    mantissa, exponent = math.frexp(count)
-    return (exponent - 2.0 + 2.0 * mantissa) * (LN2 / LN10)
+    # the bits of a number, read as an integer, are its exponent with the mantissa as the fraction
+    bits = np.float64(count).view(np.int64)
+    return (bits * 2.0**-52 - 1023.0) * (LN2 / LN10)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def clamp(x: float, reach: float) -> float:
     """Return `x` moved into -reach..reach."""
     return min(max(x, -reach), reach)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def damped(score: float, move: float, worse: int, damp: float) -> float:
     """Return the score, reduced when the series moved in the direction that is not worse."""
     return score * damp if move * worse < 0.0 else score
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def rate(tails: Any, row: int, z: float) -> float:
-    """Return the score of deviation `z` >= 0 in series `row`, then learn from it.
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def held(tails: Any, row: int) -> Any:
+    """Return one row of the array of `fresh` as numbers, in the order of the columns."""
+    return tails[row, 0], tails[row, 1], tails[row, 2], tails[row, 3], tails[row, 4]
 
-    :param tails: the array of `fresh`. The score is 0 during the first `WARMUP` samples.
+
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def keep(tails: Any, row: int, tail: Any) -> None:
+    """Write one row back."""
+    for k in range(COLUMNS):
+        tails[row, k] = tail[k]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def rate(tail: Any, z: float) -> Any:
+    """Return the score of deviation `z` >= 0, and the tail that has learned from it.
+
+    Numbers in, numbers out: a kernel that is handed an array counts its references, atomically.
+
+    :param tail: as `held` returns it. The score is 0 during the first `WARMUP` samples.
     """
-    z = min(z, MOST)
-    quantile, excess, seen = tails[row, QUANTILE], tails[row, EXCESS], tails[row, SEEN]
-    needed = BASE + GROWTH * decades(max(seen, WARMUP)) + DOUBT / max(seen, WARMUP)
+    quantile, excess, seen, above, limit = tail
+    z, count = min(z, MOST), max(seen, WARMUP)
+    needed = BASE + GROWTH * decades(count) + DOUBT / count
     step = max(PACE, 1.0 / (seen + 10.0))
-    if z > quantile:
+    rare = z > quantile
+    if rare:
         beyond = log(z / quantile)
         surprise = SURPRISE_AT_QUANTILE + beyond / (excess * LN10)
-        above = tails[row, ABOVE]
         # one gross anomaly must not blunt the tail for the next one, hence the clip
-        taught = min(beyond, 4.0 * excess) - excess
-        excess += taught * max(EXCESS_PACE, 1.0 / (above + 6.0))
-        tails[row, EXCESS] = max(excess, LEAST_EXCESS)
-        tails[row, ABOVE] = min(above + 1.0, REMEMBERED)
-        tails[row, QUANTILE] = quantile * (1.0 + step * (1.0 - SHARE))
+        taught = (min(beyond, 4.0 * excess) - excess) * max(EXCESS_PACE, 1.0 / (above + 6.0))
+        excess = np.float32(max(excess + taught, LEAST_EXCESS))
+        above = np.float32(min(above + 1.0, REMEMBERED))
+        quantile = np.float32(quantile * (1.0 + step * (1.0 - SHARE)))
     else:
         surprise = SURPRISE_AT_QUANTILE * z / quantile
-        tails[row, QUANTILE] = max(quantile * (1.0 - step * SHARE), LEAST_QUANTILE)
-    tails[row, SEEN] = min(seen + 1.0, REMEMBERED)
-    if z > quantile or int(seen) % 64 == WARMUP:  # exp is dear, and the limit moves slowly
-        span = max(needed - SURPRISE_AT_QUANTILE, 0.0) * tails[row, EXCESS] * LN10
-        tails[row, LIMIT] = min(tails[row, QUANTILE] * exp(span), MOST)
-    return surprise / needed if seen >= WARMUP else 0.0
+        quantile = np.float32(max(quantile * (1.0 - step * SHARE), LEAST_QUANTILE))
+    if rare or int(seen) % 64 == WARMUP:  # exp is dear, and the limit moves slowly
+        span = max(needed - SURPRISE_AT_QUANTILE, 0.0) * excess * LN10
+        alarming: float = quantile * exp(span)
+        limit = np.float32(min(alarming, MOST))
+    score = surprise / needed if seen >= WARMUP else 0.0
+    return score, (quantile, excess, np.float32(min(seen + 1.0, REMEMBERED)), above, limit)
 
 
 class Slow:

@@ -29,24 +29,24 @@ class State(NamedTuple):
     interval: npt.NDArray[np.float32]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _deadlines(state: Any, row: Any, arrived: Any, bits: Any, knobs: Any, out: Any) -> None:
     patience, least, unlearned, pace = knobs
+    last, known = state
     for i in range(len(row)):
         r, now = row[i], arrived[i]
-        known = state.interval[r]
-        count = known[COUNT]
-        if state.arrived[r] >= 0:
-            gap = float(now - state.arrived[r])
+        count = known[r, COUNT]
+        if last[r] >= 0:
+            gap = float(now - last[r])
             # samples that came together say nothing about the time between arrivals
             if gap > 0.0:
-                taught = min(gap, CLIP * known[INTERVAL]) if count >= ENOUGH else gap
-                known[INTERVAL] += max(pace, 1.0 / (count + 1.0)) * (taught - known[INTERVAL])
-                known[COUNT] = min(count + 1.0, tail.REMEMBERED)
-        state.arrived[r] = now
+                taught = min(gap, CLIP * known[r, INTERVAL]) if count >= ENOUGH else gap
+                known[r, INTERVAL] += max(pace, 1.0 / (count + 1.0)) * (taught - known[r, INTERVAL])
+                known[r, COUNT] = min(count + 1.0, tail.REMEMBERED)
+        last[r] = now
         wait = unlearned
-        if known[COUNT] >= ENOUGH:
-            wait = max(patience * known[INTERVAL], least)
+        if known[r, COUNT] >= ENOUGH:
+            wait = max(patience * known[r, INTERVAL], least)
         out[i] = now - 1 if bits[i] == STALE_BITS else now + math.ceil(wait)
 
 

@@ -48,7 +48,7 @@ class State(NamedTuple):
     small: npt.NDArray[np.float32]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _level(y: float, warn: float, crit: float) -> float:
     """Return the score of `y`, all turned so that more is worse; a missing bound is NaN."""
     if math.isnan(warn):
@@ -65,7 +65,7 @@ def _level(y: float, warn: float, crit: float) -> float:
     return max(1.0 - (warn - y) / ramp, 0.0) if ramp > 0.0 else 0.0
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _when(hours: float) -> float:
     """Return the score of reaching crit in so many hours."""
     if hours <= CRIT_HOURS:
@@ -75,7 +75,7 @@ def _when(hours: float) -> float:
     return max(2.0 - hours / WARN_HOURS, 0.0)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _forecast(mean: Any, number: Any, now: int, crit: float, record: float, old: bool) -> float:
     """Return the score of the trend of the buckets up to `now`; 0 when there is no clear one."""
     slopes = np.empty(BUCKETS * (BUCKETS - 1) // 2)
@@ -104,7 +104,7 @@ def _forecast(mean: Any, number: Any, now: int, crit: float, record: float, old:
     return score if old else 0.5 * score
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _close(state: Any, r: int, b: int, crit: float) -> None:
     """End the current bucket: its mean joins the last eight, and the forecast is made anew."""
     exact, bucket, small = state.exact[r], state.bucket[r], state.small[r]
@@ -129,9 +129,10 @@ def _close(state: Any, r: int, b: int, crit: float) -> None:
     exact[SUM], small[COUNT] = 0.0, 0.0
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _score(state: Any, row: Any, time: Any, value: Any, told: Any, out: Any) -> None:
     worse, bound_warn, bound_crit = told
+    exact, bucket, small = state.exact, state.bucket, state.small
     for i in range(len(row)):
         r, x = row[i], tail.clamp(value[i], tail.LARGEST)
         warn, crit = bound_warn[r], bound_crit[r]
@@ -144,14 +145,13 @@ def _score(state: Any, row: Any, time: Any, value: Any, told: Any, out: Any) -> 
         score = _level(y, warn, crit)
         if not math.isnan(crit):
             b = time[i] // WIDTH
-            small = state.small[r]
-            if b != state.bucket[r, NOW] or small[COUNT] == 0.0:
+            if b != bucket[r, NOW] or small[r, COUNT] == 0.0:
                 _close(state, r, b, crit)
-            if small[COUNT] == 0.0:
-                state.exact[r, ORIGIN] = y
-            state.exact[r, SUM] += y - state.exact[r, ORIGIN]
-            small[COUNT] += 1.0
-            score = max(score, small[AHEAD])
+            if small[r, COUNT] == 0.0:
+                exact[r, ORIGIN] = y
+            exact[r, SUM] += y - exact[r, ORIGIN]
+            small[r, COUNT] += 1.0
+            score = max(score, small[r, AHEAD])
         out[3, i] = score
         if y > warn:  # what the contract allows is the band that explains the score
             if worse[r] >= 0:

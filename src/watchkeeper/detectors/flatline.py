@@ -32,26 +32,26 @@ class State(NamedTuple):
     run: npt.NDArray[np.float32]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _score(state: Any, row: Any, value: Any, knobs: Any, out: Any) -> None:
     surprise, reach, fade, at_zero = knobs
+    last, run = state
     for i in range(len(row)):
         r, x = row[i], value[i]
         if not math.isfinite(x):
             continue
-        run = state.run[r]
-        if run[RUN] > 0.0 and x != state.last[r]:
-            runs = run[RUNS]
-            length = min(run[RUN], 2.0 * max(run[LONGEST], SHORTEST))
-            run[USUAL] += max(0.02, 1.0 / (runs + 1.0)) * (length - run[USUAL])
-            run[LONGEST] = max(length, run[LONGEST] * fade)
-            run[RUNS] = min(runs + 1.0, tail.REMEMBERED)
-            run[RUN] = 0.0
-        state.last[r] = x
-        run[RUN] = min(run[RUN] + 1.0, tail.REMEMBERED)
-        if run[RUNS] >= HABIT:
-            rare = run[RUN] / (run[USUAL] * tail.LN10 * surprise)
-            long = run[RUN] / (reach * max(run[LONGEST], SHORTEST))
+        if run[r, RUN] > 0.0 and x != last[r]:
+            runs = run[r, RUNS]
+            length = min(run[r, RUN], 2.0 * max(run[r, LONGEST], SHORTEST))
+            run[r, USUAL] += max(0.02, 1.0 / (runs + 1.0)) * (length - run[r, USUAL])
+            run[r, LONGEST] = max(length, run[r, LONGEST] * fade)
+            run[r, RUNS] = min(runs + 1.0, tail.REMEMBERED)
+            run[r, RUN] = 0.0
+        last[r] = x
+        run[r, RUN] = min(run[r, RUN] + 1.0, tail.REMEMBERED)
+        if run[r, RUNS] >= HABIT:
+            rare = run[r, RUN] / (run[r, USUAL] * tail.LN10 * surprise)
+            long = run[r, RUN] / (reach * max(run[r, LONGEST], SHORTEST))
             score = min(rare, long, MOST)
             out[3, i] = score * at_zero if x == 0.0 else score
 

@@ -33,66 +33,70 @@ class State(NamedTuple):
     tail: tail.Tails
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _learn(size: Any, k: int, pace: float, found: float, most: float) -> None:
-    size[k] += pace * (min(found, most) - size[k])
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def _learn(size: Any, r: int, k: int, pace: float, found: float, most: float) -> None:
+    size[r, k] += pace * (min(found, most) - size[r, k])
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _roughness(size: Any, step: float, seen: float, floor: float, knobs: Any) -> Any:
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def _roughness(size: Any, r: int, step: float, seen: float, floor: float, knobs: Any) -> Any:
     memory, rough, clip, delay = knobs
     cold = 1.0 / (seen + 1.0)
-    most = 3.0 * clip * max(size[USUAL_STEP], floor) if seen >= tail.WARMUP else math.inf
-    _learn(size, STEP, max(rough, cold), step, most)
-    _learn(size, USUAL_STEP, max(memory, cold), step, most)
-    now, usual = max(size[STEP], floor), max(size[USUAL_STEP], floor)
+    most = 3.0 * clip * max(size[r, USUAL_STEP], floor) if seen >= tail.WARMUP else math.inf
+    _learn(size, r, STEP, max(rough, cold), step, most)
+    _learn(size, r, USUAL_STEP, max(memory, cold), step, most)
+    now, usual = max(size[r, STEP], floor), max(size[r, USUAL_STEP], floor)
     turn = max(now / usual, usual / now) - 1.0
-    z = turn / max(1.25 * size[TURN], LEAST_TURN) * seen / (seen + delay / rough)
-    _learn(size, TURN, max(memory, cold), turn, clip * max(size[TURN], LEAST_TURN))
+    z = turn / max(1.25 * size[r, TURN], LEAST_TURN) * seen / (seen + delay / rough)
+    _learn(size, r, TURN, max(memory, cold), turn, clip * max(size[r, TURN], LEAST_TURN))
     return z, now - usual
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _score(state: Any, row: Any, value: Any, bias: Any, charts: Any, knobs: Any, out: Any) -> None:
     worse, damp = bias
     first, ratio, anchor = charts
     memory, _rough, clip, delay = knobs
+    mean, size, tails = state
     for i in range(len(row)):
         r, x = row[i], tail.clamp(value[i], tail.LARGEST)
         if not math.isfinite(x):
             continue
-        mean, size = state.mean[r], state.size[r]
-        seen = state.tail[r, tail.SEEN]
+        now = tail.held(tails, r)
+        seen = now[tail.SEEN]
         warm = seen >= tail.WARMUP
         if seen == 0.0:
-            mean[:] = x
+            for k in range(CHARTS + 2):
+                mean[r, k] = x
         cold = 1.0 / (seen + 1.0)
         learn = max(memory, cold)
-        floor = tail.STILL * abs(mean[REFERENCE]) + tail.TINIEST
+        floor = tail.STILL * abs(mean[r, REFERENCE]) + tail.TINIEST
         z, side, length = 0.0, 0.0, first
         for k in range(CHARTS):
-            mean[k] += max(1.0 / length, cold) * (x - mean[k])
-            gap = mean[k] - mean[REFERENCE]
-            found = abs(gap) / max(1.25 * size[k], floor) * seen / (seen + delay * length)
+            mean[r, k] += max(1.0 / length, cold) * (x - mean[r, k])
+            gap = mean[r, k] - mean[r, REFERENCE]
+            found = abs(gap) / max(1.25 * size[r, k], floor) * seen / (seen + delay * length)
             if found > z or k == 0:
                 z, side = found, gap
-            most = clip * max(size[k], floor) if warm else math.inf
-            _learn(size, k, learn, abs(gap), most)
+            most = clip * max(size[r, k], floor) if warm else math.inf
+            _learn(size, r, k, learn, abs(gap), most)
             length *= ratio
-        expected = mean[REFERENCE]
-        most = clip * max(size[REFERENCE], floor) if warm else math.inf
+        expected = mean[r, REFERENCE]
+        most = clip * max(size[r, REFERENCE], floor) if warm else math.inf
         held = tail.clamp(x - expected, most)
-        mean[REFERENCE] += max(anchor, cold) * held
-        _learn(size, REFERENCE, learn, abs(held), most)
+        mean[r, REFERENCE] += max(anchor, cold) * held
+        _learn(size, r, REFERENCE, learn, abs(held), most)
         if seen > 0.0:
-            found, turned = _roughness(size, abs(x - mean[LAST]), seen, floor, knobs)
+            found, turned = _roughness(size, r, abs(x - mean[r, LAST]), seen, floor, knobs)
             if found > z:
                 z, side = found, turned
-        mean[LAST] = x
-        out[3, i] = tail.damped(tail.rate(state.tail, r, z), side, worse[r], damp)
+        mean[r, LAST] = x
+        score, now = tail.rate(now, z)
+        tail.keep(tails, r, now)
+        out[3, i] = tail.damped(score, side, worse[r], damp)
         if warm:
             # a band for values, although the charts judge means of them
-            reach = state.tail[r, tail.LIMIT] * 1.25 * max(size[REFERENCE], floor)
+            reach = now[tail.LIMIT] * 1.25 * max(size[r, REFERENCE], floor)
             out[0, i] = expected
             out[1, i] = expected - reach
             out[2, i] = expected + reach

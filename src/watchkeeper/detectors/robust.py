@@ -25,41 +25,45 @@ class State(NamedTuple):
     tail: tail.Tails
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _score(state: Any, row: Any, value: Any, worse: Any, knobs: Any, out: Any) -> None:
     fast, slow, spread_pace, clip, damp = knobs
     pace = (1.0, fast, slow)
+    level, error, tails = state
     for i in range(len(row)):
         r, x = row[i], tail.clamp(value[i], tail.LARGEST)
         if not math.isfinite(x):
             continue
-        level, error = state.level[r], state.error[r]
-        seen = state.tail[r, tail.SEEN]
+        now = tail.held(tails, r)
+        seen = now[tail.SEEN]
         warm = seen >= tail.WARMUP
         if seen == 0.0:
-            level[:] = x
+            for k in range(PREDICTORS):
+                level[r, k] = x
         best = 0
         for k in range(1, PREDICTORS):
-            if error[k] < error[best]:
+            if error[r, k] < error[r, best]:
                 best = k
-        floor = tail.STILL * abs(level[PREDICTORS - 1]) + tail.TINIEST
-        spread = max(1.25 * error[best], floor)  # 1.25 mean absolute errors are one sigma
-        move = x - level[best]
-        score = tail.rate(state.tail, r, abs(move) / spread)
+        floor = tail.STILL * abs(level[r, PREDICTORS - 1]) + tail.TINIEST
+        spread = max(1.25 * error[r, best], floor)  # 1.25 mean absolute errors are one sigma
+        expected = level[r, best]
+        move = x - expected
+        score, now = tail.rate(now, abs(move) / spread)
+        tail.keep(tails, r, now)
         out[3, i] = tail.damped(score, move, worse[r], damp)
         if warm:
-            reach = state.tail[r, tail.LIMIT] * spread
-            out[0, i] = level[best]
-            out[1, i] = level[best] - reach
-            out[2, i] = level[best] + reach
+            reach = now[tail.LIMIT] * spread
+            out[0, i] = expected
+            out[1, i] = expected - reach
+            out[2, i] = expected + reach
         cold = 1.0 / (seen + 1.0)
         bound = clip * spread if warm else math.inf
         for k in range(PREDICTORS):
-            miss = x - level[k]
-            most = clip * max(error[k], floor) if warm else math.inf
-            error[k] += max(spread_pace, cold) * (min(abs(miss), most) - error[k])
+            miss = x - level[r, k]
+            most = clip * max(error[r, k], floor) if warm else math.inf
+            error[r, k] += max(spread_pace, cold) * (min(abs(miss), most) - error[r, k])
             # the value before is never clipped: after a step it is right at once
-            level[k] += max(pace[k], cold) * (miss if k == 0 else tail.clamp(miss, bound))
+            level[r, k] += max(pace[k], cold) * (miss if k == 0 else tail.clamp(miss, bound))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class State(NamedTuple):
     tail: tail.Tails
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _profile(day: Any, r: int, into: int) -> float:
     """Return the day's offset `into` ms after midnight, between bin centres; NaN if unknown."""
     place = into / WIDTH + (BINS - 0.5)  # one day on, so that it is positive
@@ -50,7 +50,7 @@ def _profile(day: Any, r: int, into: int) -> float:
     return before + (place - left) * (after - before)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _learn(state: Any, r: int, b: int, share: float, days: float, found: Any) -> None:
     held, taught, far, age = found
     hour, small, day = state.hour, state.small, state.day
@@ -65,7 +65,7 @@ def _learn(state: Any, r: int, b: int, share: float, days: float, found: Any) ->
         day[r, b] += share / (small[r, PRIOR] + max(small[r, VISIT], share) + 1e-6) * taught
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, out: Any) -> None:
     # rows are indexed, not sliced: a view of each array at each sample would cost half the time
     days, spread_pace, clip, damp = knobs
@@ -74,7 +74,8 @@ def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, 
         r, x, t = row[i], tail.clamp(value[i], tail.LARGEST), time[i]
         if not math.isfinite(x):
             continue
-        seen = state.tail[r, tail.SEEN]
+        now = tail.held(state.tail, r)
+        seen = now[tail.SEEN]
         if seen == 0.0:
             level[r] = x
             times[r, 0] = times[r, 1] = t
@@ -97,10 +98,12 @@ def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, 
         most = clip * max(usual, floor) if seen >= tail.WARMUP else math.inf
         spread = 1.25 * (0.5 * (usual + own) if own > 0.0 and age >= SPREAD_AFTER else usual)
         spread = max(spread, floor)
-        score = tail.damped(tail.rate(state.tail, r, abs(move) / spread), move, worse[r], damp)
+        score, now = tail.rate(now, abs(move) / spread)
+        tail.keep(state.tail, r, now)
+        score = tail.damped(score, move, worse[r], damp)
         out[3, i] = score if age >= SPREAD_AFTER else 0.5 * score
         if known:
-            reach = state.tail[r, tail.LIMIT] * spread
+            reach = now[tail.LIMIT] * spread
             out[0, i] = expected
             out[1, i] = expected - reach
             out[2, i] = expected + reach
