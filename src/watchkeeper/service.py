@@ -32,7 +32,7 @@ from watchkeeper.ledger import Ledger
 from watchkeeper.model import Batch, Control, Millis, canonical
 from watchkeeper.pipeline import Decider, Reread
 from watchkeeper.receivers import Limits
-from watchkeeper.sources import Reader, Source
+from watchkeeper.sources import Reader, Source, pause
 from watchkeeper.stopwatch import Stopwatch
 
 log = structlog.get_logger("watchkeeper")
@@ -244,7 +244,7 @@ class Service:
             if self._once and (batch is None or source.sampled):
                 break
             if batch is None or source.sampled:
-                mine.stop.wait(source.interval)
+                mine.stop.wait(pause(source, mine.reader))
         if mine.reader is not None:
             mine.reader.close()
             mine.reader = None

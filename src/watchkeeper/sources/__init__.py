@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -112,6 +112,22 @@ class Collector(Protocol):
         :param deadline: `time.monotonic()` at which it must have returned or raised.
         :raises InputError: the target cannot be asked, or what it said cannot be used.
         """
+
+
+@runtime_checkable
+class Cancellable(Protocol):
+    """A collector that can end its questions from outside; others end by their deadlines."""
+
+    def cancel(self) -> None:
+        """End the questions under way, and any that begin later. Called from another thread."""
+
+
+def pause(source: Source, reader: Reader) -> float:
+    """Return the seconds from a poll that found nothing to the next.
+
+    That is the source's interval, but for a reader that gathers on threads of its own (`pause`).
+    """
+    return float(getattr(reader, "pause", source.interval))
 
 
 class TargetState(NamedTuple):

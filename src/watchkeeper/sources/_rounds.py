@@ -9,8 +9,6 @@ interval and stay where they are when the house starts again. What one target do
 trickle, fail) costs it its worker until its deadline, and nothing else: those that failed last
 time have a quarter of the workers to themselves and no more, one that fails five times in a row is
 left alone for a while, and a question that outstays its deadline is given up.
-
-Everything here is on one lock, and no work is done under it that grows with what a target says.
 """
 
 from __future__ import annotations
@@ -21,31 +19,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any
 
-import pyarrow as pa
 import tenacity
 
-from watchkeeper.model import Batch, Control, Cursor, Millis, canonical
-from watchkeeper.sources import Collected, Collector, Target, TargetState
-from watchkeeper.sources._answers import (
-    NO_KEYS,
-    Answer,
-    batch,
-    ended,
-    readings_of,
-    said,
-    told,
-    vanished,
-)
-from watchkeeper.sources._breaker import Breaker, Budget
+from watchkeeper.model import Batch, Cursor, Millis
+from watchkeeper.sources import Cancellable, Collected, Collector, Target, TargetState
+from watchkeeper.sources._answers import Answer, batch
+from watchkeeper.sources._breaker import Budget
+from watchkeeper.sources._standing import AILING, Standing, control
 from watchkeeper.sources._turns import Gates, Turns
 
 WORKERS = 64  # questions under way at once
 PER_HOST = 4  # of these to one host
-AILING, AILING_SHARE = "ailing", 0.25  # of these to targets that failed last time
+AILING_SHARE = 0.25  # of these to targets that failed last time
 DEADLINE_SHARE = 0.8  # of the interval
 GRACE = 0.5  # seconds beyond the deadline after which a question is given up
 ATTEMPTS = 3
@@ -53,38 +41,15 @@ PAUSE, PAUSE_MAX = 0.2, 2.0  # seconds before the first repeat, at most, and bef
 SAMPLES = 100_000  # of one batch, about
 WAITING = 500_000  # samples that wait to be fetched; then nobody is asked
 LINGER = 0.2  # seconds a poll gathers answers
+PATIENCE = 1.0  # seconds in which threads should end when told to; they keep nobody else waiting
 ERROR_MAX = 300  # characters
-
-
-@dataclass(slots=True, eq=False)
-class _Standing:
-    """One target, and what we know of it."""
-
-    target: Target
-    breaker: Breaker
-    readings: pa.RecordBatch
-    keys: pa.RecordBatch = field(default_factory=lambda: NO_KEYS)  # of the round before
-    busy: bool = False  # waiting for its turn, or asked
-    gone: bool = False
-    error: str = ""
-    duration: float = 0.0
-    succeeded: Millis | None = None
-
-    @property
-    def name(self) -> str:
-        return self.target.name
-
-    @property
-    def gates(self) -> Gates:
-        host = f"host {self.target.host}"
-        return (host, AILING) if self.breaker.failures else (host,)
 
 
 @dataclass(slots=True, eq=False)
 class _Question:
     """One question under way. :param began: monotonic. :param at: the same moment on the wall."""
 
-    standing: _Standing
+    standing: Standing
     gates: Gates
     began: float
     deadline: float
@@ -97,7 +62,10 @@ class Rounds:
     """A collector at work. See `sources.Reader`.
 
     :param cursor: where the journal stands; what was not asked then cannot be asked now.
+    :param workers: questions under way at once. :param per_host: of these to one host.
     """
+
+    pause = 0.0  # `poll` itself waits for answers
 
     def __init__(
         self,
@@ -107,18 +75,18 @@ class Rounds:
         workers: int = WORKERS,
         per_host: int = PER_HOST,
     ) -> None:
-        self._collector, self._cursor = collector, cursor
+        self._collector, self._name = collector, collector.name
         self._interval = collector.interval
         self._allowed = min(collector.timeout, DEADLINE_SHARE * collector.interval)
         self._workers = workers
         self._budget = Budget()
         self._closed = threading.Event()
         self._changed = threading.Condition()  # the one lock
-        self._standings: dict[str, _Standing] = {}
-        self._due: list[tuple[float, int, _Standing]] = []
+        self._standings: dict[str, Standing] = {}
+        self._due: list[tuple[float, int, Standing]] = []
         self._number = 0
         limits = {AILING: max(1, int(workers * AILING_SHARE))}
-        self._turns: Turns[_Standing] = Turns(limits, per_host)
+        self._turns: Turns[Standing] = Turns(limits, per_host)
         self._asked: list[_Question] = []
         self._stuck = 0  # questions given up whose worker has not come back
         self._threads: list[threading.Thread] = []
@@ -157,7 +125,9 @@ class Rounds:
             for _ in self._threads:
                 self._handed.put(None)
             threads = list(self._threads)
-        patience = time.monotonic() + 1.0
+        if isinstance(self._collector, Cancellable):
+            self._collector.cancel()
+        patience = time.monotonic() + PATIENCE
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, patience - time.monotonic()))
@@ -165,13 +135,7 @@ class Rounds:
     def states(self) -> list[TargetState]:
         """Return how each target stands, by name."""
         with self._changed:
-            return [
-                TargetState(
-                    name, one.breaker.state, one.error, one.duration, one.succeeded,
-                    one.breaker.failures,
-                )
-                for name, one in sorted(self._standings.items())
-            ]  # fmt: skip
+            return [one.state() for _, one in sorted(self._standings.items())]
 
     def _start(self, what: str, work: Callable[[], None]) -> None:
         name = f"{self._collector.name}-{what}"
@@ -198,41 +162,33 @@ class Rounds:
 
     def _missed(self, error: str) -> None:
         if not self._unlisted:
-            self._answer(Answer((), controls=(self._control("", "undiscovered", error, 1),)))
+            self._answer(Answer((), controls=(control(self._name, "", "undiscovered", error, 1),)))
         self._unlisted = error
 
     def _adopt(self, listed: Sequence[Target]) -> None:
         """Hold to a new list of targets; the first of two of one name counts."""
         if self._unlisted:
             self._unlisted = ""
-            self._answer(Answer((), controls=(self._control("", "discovered"),)))
+            self._answer(Answer((), controls=(control(self._name, "", "discovered"),)))
         wanted: dict[str, Target] = {}
         for target in listed:
             wanted.setdefault(target.name, target)
         for name in self._standings.keys() - wanted.keys():
-            self._let_go(self._standings.pop(name))
+            self._answer(self._standings.pop(name).let_go(_wall()))
         for name, target in wanted.items():
             known = self._standings.get(name)
             if known is None:
-                known = _Standing(target, Breaker(self._interval), readings_of(target))
-                self._standings[name] = known
+                known = self._standings[name] = Standing(self._name, target, self._interval)
                 self._plan(known, time.monotonic())
             elif known.target != target:
-                self._answer(Answer((ended(known.readings, _wall()),)))
-                known.target, known.readings = target, readings_of(target)
+                self._answer(known.renamed(target, _wall()))
         self._changed.notify_all()
-
-    def _let_go(self, standing: _Standing) -> None:
-        standing.gone = True
-        now = _wall()
-        parts = (ended(standing.readings, now), ended(standing.keys, now))
-        self._answer(Answer(parts, controls=(self._control(standing.name, "gone"),)))
 
     # When
 
-    def _plan(self, standing: _Standing, after: float) -> None:
+    def _plan(self, standing: Standing, after: float) -> None:
         """Set the next time a target is due, strictly after a moment."""
-        first = self._origin + _place(standing.name) * self._interval
+        first = self._origin + _place(standing.target.name) * self._interval
         due = first + ((after - first) // self._interval + 1) * self._interval
         self._number += 1
         heapq.heappush(self._due, (due, self._number, standing))
@@ -259,18 +215,18 @@ class Rounds:
         moments += [self._due[0][0]] if self._due else []
         return min(max(min(moments, default=now + 1.0) - now, 0.001), 1.0)
 
-    def _call(self, standing: _Standing, now: float) -> None:
+    def _call(self, standing: Standing, now: float) -> None:
         """A target is due: line it up, unless it is left alone or still busy with the last one."""
-        if standing.busy:
-            return
         before = standing.breaker.state
-        if not standing.breaker.admits(now):
-            self._answer(Answer((told(standing.readings, _wall(), [0.0]),)))
-            return
-        if standing.breaker.state != before:
-            self._answer(Answer((), controls=(self._change(standing),)))
-        standing.busy = True
-        self._turns.add(standing, standing.gates)
+        if standing.stuck and before != "open":
+            self._answer(standing.failed("still busy with an earlier question", _wall(), 0.0, now))
+        elif standing.stuck or not standing.breaker.admits(now):
+            self._answer(standing.left_alone(_wall()))
+        elif not standing.busy:
+            if standing.breaker.state != before:
+                self._answer(standing.on_trial())
+            standing.busy = True
+            self._turns.add(standing, standing.gates)
 
     def _hand_out(self) -> None:
         while len(self._asked) < self._workers and self._waiting < WAITING:
@@ -293,22 +249,18 @@ class Rounds:
 
     def _work(self) -> None:
         while (question := self._handed.get()) is not None and not self._closed.is_set():
-            part = None
-            unread, lost, error = None, NO_KEYS, ""
+            answer, error = None, ""
             try:
                 collected = self._collected(question)
-                part, unread = said(collected), collected.unread
-                lost = vanished(question.standing.keys, part.keys)
+                answer = question.standing.heard(collected, question.at)
             except Exception as failure:  # a faulty collector must not end the house
                 error = _text(failure)
             with self._changed:
                 if question.given_up:
-                    question.standing.busy = False
+                    question.standing.busy = question.standing.stuck = False
                     self._stuck -= 1
-                elif part is None:
-                    self._failed(question, error)
                 else:
-                    self._succeeded(question, Answer((part,), unread), lost)
+                    self._finish(question, answer, error)
                 self._hand_out()
                 self._changed.notify_all()
 
@@ -327,75 +279,32 @@ class Rounds:
         )
         return ask(self._collector.collect, question.standing.target, question.deadline)
 
-    # What came of it
-
-    def _succeeded(self, question: _Question, answer: Answer, lost: pa.RecordBatch) -> None:
-        standing = self._finished(question)
-        failing = standing.breaker.failures > 0
-        before = standing.breaker.state
-        standing.breaker.succeeded()
-        standing.error, standing.succeeded = "", question.at
+    def _finish(self, question: _Question, answer: Answer | None, error: str) -> None:
+        """Take down what came of a question; what a target says that is gone is not heard."""
+        self._asked.remove(question)
+        self._turns.leave(question.gates)
+        standing, now = question.standing, time.monotonic()
+        standing.busy = False
+        took = now - question.began
         if standing.gone:
             return
-        keys = answer.parts[0].keys
-        values = [1.0, standing.duration, float(answer.size)]
-        parts = (*answer.parts, told(standing.readings, question.at, values))
-        parts += (ended(lost, question.at),) if lost.num_rows else ()
-        standing.keys = keys
-        controls: tuple[Control, ...] = ()
-        if standing.breaker.state != before:
-            controls = (self._change(standing),)
-        elif failing:
-            controls = (self._control(standing.name, "recovered"),)
-        self._answer(Answer(parts, answer.unread, controls))
-
-    def _failed(self, question: _Question, error: str) -> None:
-        standing = self._finished(question)
-        if standing.gone:
-            return
-        before = standing.breaker.state
-        standing.breaker.failed(time.monotonic())
-        standing.error = error
-        parts = [told(standing.readings, question.at, [0.0, standing.duration, 0.0])]
-        if standing.keys.num_rows:
-            parts.append(ended(standing.keys, question.at))
-            standing.keys = NO_KEYS
-        controls: tuple[Control, ...] = ()
-        if standing.breaker.state != before:
-            controls = (self._change(standing),)
-        elif standing.breaker.failures == 1:
-            controls = (self._control(standing.name, "failing", error, 1),)
-        self._answer(Answer(tuple(parts), controls=controls))
+        if answer is None:
+            self._answer(standing.failed(error, question.at, took, now))
+        else:
+            self._answer(standing.succeeded(answer, question.at, took))
 
     def _give_up(self, question: _Question, now: float) -> None:
         """Go on without an answer; the worker is replaced, and the target stays busy with it."""
-        self._failed(question, f"still busy {now - question.began:.1f} s after it was asked")
-        question.given_up = question.standing.busy = True
+        error = f"still busy {now - question.began:.1f} s after it was asked"
+        self._finish(question, None, error)
+        question.given_up = question.standing.busy = question.standing.stuck = True
         self._stuck += 1
-
-    def _finished(self, question: _Question) -> _Standing:
-        standing = question.standing
-        self._asked.remove(question)
-        self._turns.leave(question.gates)
-        standing.busy = False
-        standing.duration = time.monotonic() - question.began
-        return standing
 
     def _answer(self, answer: Answer) -> None:
         self._answers.append(answer)
         self._waiting += answer.size
         if self._waiting >= SAMPLES:
             self._changed.notify_all()
-
-    def _change(self, standing: _Standing) -> Control:
-        breaker = standing.breaker
-        return self._control(standing.name, breaker.state, standing.error, breaker.failures)
-
-    def _control(self, target: str, state: str, error: str = "", failures: int = 0) -> Control:
-        body: dict[str, Any] = {
-            "target": target, "state": state, "error": error, "failures": failures,
-        }  # fmt: skip
-        return Control("collector", self._collector.name, canonical(body))
 
 
 def _place(name: str) -> float:
