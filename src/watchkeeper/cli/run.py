@@ -219,9 +219,7 @@ def _tell(settings: Config, service: Service, address: str) -> None:
             say("starting; the very first start compiles its kernels, up to half a minute")
         service.ready.wait()
         say(f"page    http://{address}/")
-        say(
-            f"push    http://{address}/api/v1/write (Prometheus), /v1/metrics (OTLP), /write (Influx)"
-        )
+        say(f"push    http://{address}/api/v1/write and others; see docs/receivers.md")
         say(f"data    {settings.data.absolute()}")
         say(f"report  watchkeeper report --data {settings.data} --out report.html")
         say("stop    Ctrl-C or SIGTERM; `watchkeeper verify` proves what was decided")

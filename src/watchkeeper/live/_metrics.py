@@ -1,6 +1,6 @@
 """The house's own metrics, as Prometheus scrapes them. docs/metrics.md lists them.
 
-They are made when somebody asks, from counts that are kept anyway: nothing is added to the hot path.
+They are made when somebody asks, from counts that are kept anyway; the hot path does not know them.
 """
 
 from __future__ import annotations
