@@ -1,0 +1,139 @@
+"""Real servers for the collectors, on loopback: started by a test, ended by their number."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+WAIT = 20.0  # seconds until a server must answer
+
+
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], ready: Callable[[], bool], **more: object) -> Iterator[int]:
+    """Run a server until the block ends; yields its process number."""
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more
+    ) as server:
+        try:
+            deadline = time.monotonic() + WAIT
+            while not ready():
+                assert server.poll() is None, f"{command[0]} ended with {server.returncode}"
+                assert time.monotonic() < deadline, f"{command[0]} does not answer"
+                time.sleep(0.02)
+            yield server.pid
+        finally:
+            server.terminate()
+            server.wait(WAIT)
+
+
+@contextmanager
+def snmpd(folder: Path, lines: list[str]) -> Iterator[int]:
+    """Run Net-SNMP's agent with these lines of configuration; yields its port."""
+    port = free_port(socket.SOCK_DGRAM)
+    configuration = folder / "snmpd.conf"
+    configuration.write_text("\n".join([f"agentAddress udp:127.0.0.1:{port}", *lines, ""]))
+    command = ["snmpd", "-f", "-C", "-c", str(configuration), "-I", "-smux", "-Lf", "/dev/null"]
+    environment = {"SNMP_PERSISTENT_DIR": str(folder), "MIBS": "", "PATH": "/usr/sbin:/usr/bin"}
+    with running(command, lambda: _answers(port), env=environment):
+        yield port
+
+
+def _answers(port: int) -> bool:
+    """Whether something answers a GET of sysDescr.0, version 2c, as RFC 3416 has it."""
+    oid = bytes.fromhex("06082b06010201010100")
+    bind = b"\x30\x0c" + oid + b"\x05\x00"
+    binds = b"\x30" + bytes([len(bind)]) + bind
+    body = b"\x02\x01\x01\x02\x01\x00\x02\x01\x00" + binds
+    pdu = b"\xa0" + bytes([len(body)]) + body
+    message = b"\x02\x01\x01\x04\x06public" + pdu
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.settimeout(0.2)
+        one.sendto(b"\x30" + bytes([len(message)]) + message, ("127.0.0.1", port))
+        try:
+            return bool(one.recv(4096))
+        except OSError:
+            return False
+
+
+@contextmanager
+def redis(folder: Path, *options: str) -> Iterator[int]:
+    """Run Redis; yields its port."""
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    command += ["--dir", str(folder), "--unixsocket", str(folder / "redis.sock"), *options]
+    with running(command, lambda: _takes(port)):
+        yield port
+
+
+def _takes(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def fake_udp(answer: Callable[[bytes], bytes | None]) -> Iterator[int]:
+    """Answer datagrams; None is silence. Yields the port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        one.settimeout(0.1)
+        over = threading.Event()
+
+        def serve() -> None:
+            while not over.is_set():
+                try:
+                    question, who = one.recvfrom(65536)
+                except TimeoutError:
+                    continue
+                said = answer(question)
+                if said is not None:
+                    one.sendto(said, who)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield int(one.getsockname()[1])
+        finally:
+            over.set()
+            thread.join()
+
+
+@contextmanager
+def hanging_tcp(first: bytes = b"") -> Iterator[int]:
+    """Accept connections, say something or nothing, and then never again. Yields the port."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        door.settimeout(0.1)
+        over = threading.Event()
+        guests: list[socket.socket] = []
+
+        def serve() -> None:
+            while not over.is_set():
+                try:
+                    guest, _ = door.accept()
+                except TimeoutError:
+                    continue
+                guests.append(guest)
+                guest.sendall(first)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield int(door.getsockname()[1])
+        finally:
+            over.set()
+            thread.join()
+            for guest in guests:
+                guest.close()
