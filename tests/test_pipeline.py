@@ -37,6 +37,7 @@ ENGINE = Local(workers=1)
 POLICY = """
 version: 1
 tick: 1s
+receivers: []
 sources: []
 policies:
   - name: hot

@@ -1,0 +1,251 @@
+"""What waits to become durable: who is told what, within which bounds, and that it adds up."""
+
+import threading
+import time
+
+import pytest
+from tests.pushing import Plain, delivery
+from tests.test_pipeline import CPU, batch, rules
+
+from watchkeeper.errors import Malformed, Overloaded, OverQuota, StoreError, StoreFull
+from watchkeeper.intake import COST_MIN, Intake, Quota
+from watchkeeper.journal.sqlite import Sqlite
+from watchkeeper.model import Millis
+from watchkeeper.receivers import Limits, Received
+
+NOW = 1_700_000_000_000
+PLAIN = Plain()
+
+
+class Failing:
+    """A journal whose next appends raise what is asked for."""
+
+    def __init__(self, journal):
+        self.journal, self.errors = journal, []
+
+    def __getattr__(self, name):
+        return getattr(self.journal, name)
+
+    def append(self, batches):
+        if self.errors:
+            raise self.errors.pop(0)
+        return self.journal.append(batches)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    opened = Sqlite(path=tmp_path / "journal.sqlite").open()
+    yield Failing(opened)
+    opened.close()
+
+
+def begun(journal, **limits):
+    intake = Intake(journal, limits=Limits(**limits))
+    intake.adopt(rules().contracts)
+    intake.closed = ""
+    return intake
+
+
+def push(intake, body, tenant="", arrived=NOW):
+    told = []
+    one = delivery(body, tenant, arrived)
+    intake.reserve(max(COST_MIN, len(one.body)))
+    intake.deliver(PLAIN, one, told.append)
+    return told
+
+
+def line(entity="host:a", metric=CPU, at=NOW, value=0.5):
+    return f"{entity} {metric} {at} {value}\n"
+
+
+def held(journal):
+    keys = journal.series().to_pylist()
+    return [
+        (keys[s]["entity"], keys[s]["metric"], t, v)
+        for entry in journal.read(0, 1000)
+        for s, t, v in zip(*(entry.samples[n].to_pylist() for n in ("series", "time", "value")),
+                           strict=True)
+    ]  # fmt: skip
+
+
+def test_a_client_is_told_when_its_samples_are_durable(journal):
+    intake = begun(journal)
+    told = push(intake, line() + line(at=NOW + 1, value=0.6))
+    assert not told, "nothing is acknowledged before its round"
+    assert intake.round(0)
+    assert told == [Received(offered=2, accepted=2)]
+    assert held(journal) == [("host:a", CPU, NOW, 0.5), ("host:a", CPU, NOW + 1, 0.6)]
+    assert intake.waiting == (0, 0)
+
+
+def test_requests_that_wait_together_become_one_entry_and_each_gets_its_own_answer(journal):
+    intake = begun(journal)
+    first = push(intake, line("host:b") + line("host:a", value=7.0))
+    second = push(intake, "?\n" + line("host:a", at=NOW + 5))
+    third = push(intake, line("host:c"), arrived=NOW + 9)
+    assert intake.round(0)
+    entries = list(journal.read(0, 10))
+    assert len(entries) == 1
+    assert entries[0].arrived == NOW + 9
+    assert first[0].rejected == 1
+    assert first[0].reasons == {"above_bound": 1}
+    assert first[0].first == f"host:a {CPU}: value <= 1.01"
+    assert second[0].reasons == {"malformed": 1}
+    assert third == [Received(offered=1, accepted=1)]
+    assert sorted(held(journal)) == sorted(
+        [("host:a", CPU, NOW + 5, 0.5), ("host:b", CPU, NOW, 0.5), ("host:c", CPU, NOW, 0.5)]
+    )
+    origins = entries[0].rejected["origin"].to_pylist()
+    assert origins == ["plain request 1", "plain request 1:line 1"]
+    traffic = intake.traffic
+    assert (traffic.offered, traffic.accepted, traffic.rejected, traffic.shed) == (5, 3, 2, 0)
+    assert traffic.requests == {("plain", "partly"): 2, ("plain", "stored"): 1}
+
+
+def test_what_cannot_be_decoded_costs_only_itself(journal):
+    intake = begun(journal)
+    wrong, broken, good = push(intake, "!"), push(intake, "#"), push(intake, line())
+    empty = push(intake, "")
+    assert intake.round(0)
+    assert isinstance(wrong[0], Malformed)
+    assert isinstance(broken[0], Malformed)
+    assert good == [Received(offered=1, accepted=1)]
+    assert empty == [Received()]
+    assert intake.waiting == (0, 0)
+
+
+def test_a_full_disk_asks_clients_to_come_again_and_keeps_what_sources_brought(journal):
+    intake = begun(journal)
+    done = []
+    assert intake.offer(batch([("host:s", CPU, NOW, 0.1)]), Millis(NOW), done.append)
+    told = push(intake, line())
+    journal.errors = [StoreFull("no space left")]
+    with pytest.raises(StoreFull):
+        intake.round(0)
+    assert isinstance(told[0], Overloaded)
+    assert told[0].retry_after >= 1
+    assert not done
+    assert intake.full
+    assert intake.traffic.shed == 1
+    again = push(intake, line())
+    assert intake.round(0)
+    assert done == [Received(offered=1, accepted=1)]
+    assert again == [Received(offered=1, accepted=1)]
+    assert not intake.full
+    assert intake.traffic.offered == 3
+    intake.traffic.check()
+
+
+def test_a_failing_disk_is_told_to_everybody(journal):
+    intake = begun(journal)
+    done, told = [], push(intake, line())
+    intake.offer(batch([("host:s", CPU, NOW, 0.1)]), Millis(NOW), done.append)
+    journal.errors = [StoreError("input/output error")]
+    with pytest.raises(StoreError):
+        intake.round(0)
+    assert isinstance(told[0], Overloaded)
+    assert isinstance(done[0], Overloaded)
+
+
+def test_no_more_bytes_wait_than_allowed_and_they_are_given_back(journal):
+    intake = begun(journal, waiting=4 * COST_MIN)
+    told = [push(intake, line()) for _ in range(4)]
+    with pytest.raises(Overloaded) as refused:
+        intake.reserve(1)
+    assert refused.value.retry_after
+    intake.round(0)
+    assert all(told)
+    intake.reserve(4 * COST_MIN)
+    intake.release(4 * COST_MIN)
+    intake.closed = "stopping"
+    with pytest.raises(Overloaded, match="stopping"):
+        intake.reserve(1)
+
+
+def test_a_house_that_closes_tells_those_who_still_wait(journal):
+    intake = begun(journal)
+    told, done = push(intake, line()), []
+    intake.offer(batch([("host:s", CPU, NOW, 0.1)]), Millis(NOW), done.append)
+    intake.refuse("stopping")
+    assert isinstance(told[0], Overloaded)
+    assert isinstance(done[0], Overloaded)
+    assert intake.waiting == (0, 0)
+
+
+def test_new_series_beyond_the_tenants_limit_are_refused_and_its_others_are_kept(journal):
+    intake = begun(journal, tenant_new_series=2, tenant_series=3)
+    told = push(intake, "".join(line(f"host:{n}") for n in range(4)), tenant="small")
+    other = push(intake, line("host:x"), tenant="other")
+    intake.round(0)
+    assert told[0].accepted == 2
+    assert told[0].reasons == {"too_many_series": 2}
+    assert other[0].accepted == 1
+    again = push(intake, line("host:0", at=NOW + 1) + line("host:3", at=NOW + 1), tenant="small")
+    intake.round(0)
+    assert again[0].accepted == 1
+    intake._quota("small")._new = 2.0  # a minute later
+    later = push(intake, "".join(line(f"host:{n}", at=NOW + 2) for n in range(4)), tenant="small")
+    intake.round(0)
+    assert later[0].accepted == 3, "three series are all this tenant may have"
+
+
+def test_series_the_journal_knows_are_not_new_after_a_restart(journal):
+    intake = begun(journal, tenant_new_series=2)
+    push(intake, line("host:0") + line("host:1"))
+    intake.round(0)
+    again = begun(journal, tenant_new_series=0)
+    told = push(again, line("host:0", at=NOW + 1) + line("host:1", at=NOW + 1) + line("host:2"))
+    again.round(0)
+    assert told[0].accepted == 2
+
+
+def test_a_tenant_over_its_rate_waits_and_others_do_not(journal):
+    intake = begun(journal, tenant_samples=10)
+    push(intake, "".join(line(at=NOW + n) for n in range(100)), tenant="loud")
+    intake.round(0)
+    with pytest.raises(OverQuota) as refused:
+        intake.admit("loud")
+    assert 5 < refused.value.retry_after < 10
+    intake.admit("quiet")
+
+
+def test_a_quota_fills_up_again(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    quota = Quota(Limits(tenant_samples=10, tenant_new_series=60, tenant_series=100))
+    assert quota.allow(70) == 60
+    assert quota.allow(1) == 0
+    now[0] += 2
+    assert quota.allow(5) == 2
+    now[0] += 3600
+    assert quota.allow(70) == 38, "the limit on all series holds"
+    quota.spend(30)
+    assert quota.late() == pytest.approx(2.0)
+    now[0] += 2.1
+    assert quota.late() == 0
+
+
+def test_many_clients_at_once_lose_nothing(journal):
+    intake = begun(journal)
+    told, stop = [], threading.Event()
+
+    def client(number):
+        for n in range(30):
+            told.append(push(intake, line(f"host:{number}", at=NOW + n)))
+
+    def rounds():
+        while not stop.is_set() or intake.waiting[0]:
+            intake.round(0.01)
+
+    worker = threading.Thread(target=rounds)
+    worker.start()
+    clients = [threading.Thread(target=client, args=(n,)) for n in range(8)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    stop.set()
+    worker.join()
+    assert all(one == [Received(offered=1, accepted=1)] for one in told)
+    assert len(set(held(journal))) == 240
+    assert intake.traffic.accepted == 240
