@@ -12,6 +12,7 @@ are taken as durable, because the stores sync the folder after each that matters
 from __future__ import annotations
 
 import random
+import threading
 from pathlib import Path
 
 import apsw
@@ -40,15 +41,18 @@ class Disk(apsw.VFS):
         self.off = False
         self.image: dict[str, bytes] = {}
         self.folder: Path | None = None
+        self.turn = threading.RLock()  # a checkpoint is made beside the writer
         super().__init__(name, "")
 
     def xOpen(self, name, flags):
-        self.alive()
-        return _File(self, name, flags)
+        with self.turn:
+            self.alive()
+            return _File(self, name, flags)
 
     def xDelete(self, name, sync_folder):
-        self.alive()
-        super().xDelete(name, sync_folder)
+        with self.turn:
+            self.alive()
+            super().xDelete(name, sync_folder)
 
     def alive(self) -> None:
         """Count one operation; cut the power when its turn has come."""
@@ -107,28 +111,31 @@ class _File(apsw.VFSFile):
             disk.since[self.inode] = []
 
     def xWrite(self, data, offset):
-        self.disk.alive()
-        self.disk.since[self.inode].append((offset, bytes(data)))
-        super().xWrite(data, offset)
+        with self.disk.turn:
+            self.disk.alive()
+            self.disk.since[self.inode].append((offset, bytes(data)))
+            super().xWrite(data, offset)
 
     def xTruncate(self, length):
-        self.disk.alive()
-        self.disk.since[self.inode].append((length, None))
-        super().xTruncate(length)
+        with self.disk.turn:
+            self.disk.alive()
+            self.disk.since[self.inode].append((length, None))
+            super().xTruncate(length)
 
     def xSync(self, flags):
-        self.disk.alive()
-        waiting, self.disk.since[self.inode] = self.disk.since[self.inode], []
-        if self.disk.random.random() < self.disk.sync_failure:
-            self.disk.failed_syncs += 1
-            raise apsw.IOError("EIO: the disk did not take it")
-        content = bytearray(self.disk.certain[self.inode])
-        for offset, data in waiting:
-            if data is None:
-                del content[offset:]
-            else:
-                _lay(content, offset, data)
-        self.disk.certain[self.inode] = bytes(content)
+        with self.disk.turn:
+            self.disk.alive()
+            waiting, self.disk.since[self.inode] = self.disk.since[self.inode], []
+            if self.disk.random.random() < self.disk.sync_failure:
+                self.disk.failed_syncs += 1
+                raise apsw.IOError("EIO: the disk did not take it")
+            content = bytearray(self.disk.certain[self.inode])
+            for offset, data in waiting:
+                if data is None:
+                    del content[offset:]
+                else:
+                    _lay(content, offset, data)
+            self.disk.certain[self.inode] = bytes(content)
 
 
 def _lay(content: bytearray, offset: int, data: bytes) -> None:

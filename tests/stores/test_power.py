@@ -221,24 +221,29 @@ def test_after_a_failed_sync_nothing_is_accepted_until_the_store_was_rewritten(t
     disk.unregister()
 
 
-def test_a_failed_checkpoint_takes_back_no_acknowledgement(tmp_path, monkeypatch):
+@pytest.mark.parametrize("writer_waits", [False, True])
+def test_a_failed_checkpoint_takes_back_no_acknowledgement(tmp_path, monkeypatch, writer_waits):
+    if writer_waits:
+        monkeypatch.setattr(store_file, "WAL_PAGES", 20)
     disk = a_disk(tmp_path / "data", 5)
     path = disk.folder / "journal.sqlite"
     journal = Journal(path, vfs=disk.name).open()
+    assert journal.failure == ""
     monkeypatch.setattr(store_file, "crash_point", fail_from_checkpoint_on(disk))
-    for k in range(1000):
-        assert journal.append([batch(k)]) == [k + 1]
-        if disk.sync_failure:
-            break
-    with pytest.raises(StoreError, match="nothing more is accepted"):
-        journal.append([batch(k + 1)])
+    acknowledged = 0
+    with pytest.raises(StoreError, match="EIO"):
+        for k in range(1000):
+            (acknowledged,) = journal.append([batch(k)])
+    assert "EIO" in journal.failure
     disk.sync_failure = 0.0
+    with pytest.raises(StoreError, match="nothing more is accepted"):
+        journal.append([batch(acknowledged)])
     journal.close()
     disk.cut()
     disk.restore(tmp_path / "after")
     disk.unregister()
     assert (tmp_path / "after" / "journal.sqlite.suspect").exists()
-    assert read_journal(tmp_path / "after") == k + 1
+    assert read_journal(tmp_path / "after") in (acknowledged, acknowledged + 1)
 
 
 def fail_from_checkpoint_on(disk):

@@ -29,6 +29,7 @@ from watchkeeper.journal._recent import Recent
 from watchkeeper.model import SAMPLES, Checked, Control, Cursor, Entry, Millis, Offset
 from watchkeeper.store.file import StoreFile
 from watchkeeper.store.layout import Layout, queries
+from watchkeeper.store.reserve import NOTHING, Reserve
 
 SQL = queries(Path(__file__).with_suffix(".sql"))
 LAYOUT = Layout("journal", application=0x574B4A4C, version=2, schema=SQL["schema"])  # "WKJL"
@@ -43,11 +44,13 @@ class Sqlite:
     :param path: the file; its folder is made when missing.
     :param vfs: SQLite's name of the file system layer; empty is the platform's own.
     :param recent: bytes of newest entries kept in memory, for those who read them at once.
+    :param reserve: space that is left free on the disk; notes and the ledger may use it.
     """
 
     path: Path
     vfs: str = ""
     recent: int = 64 << 20
+    reserve: Reserve = NOTHING
 
     def open(self, *, read_only: bool = False) -> SqliteJournal:
         """Open the journal; for reading only, beside the process that owns it, if so asked.
@@ -57,7 +60,8 @@ class Sqlite:
         :raises CorruptionError: it is damaged.
         :raises StoreError: the disk failed, or there is nothing to read.
         """
-        return SqliteJournal(StoreFile(self.path, LAYOUT, self.vfs, read_only), self.recent)
+        file = StoreFile(self.path, LAYOUT, self.vfs, read_only, self.reserve)
+        return SqliteJournal(file, self.recent)
 
 
 class _Head(NamedTuple):
@@ -90,8 +94,14 @@ class SqliteJournal:
             file.close()
             raise
 
+    @property
+    def failure(self) -> str:
+        """Why nothing is accepted until the journal is opened again; empty when all is well."""
+        return self._file.failure
+
     def append(self, batches: Sequence[Checked]) -> list[Offset]:
         """Store each batch as one entry, all of them in one durable transaction."""
+        self._file.claim()
         with self._appending, self._known_again():
             entries: list[Entry] = []
             head = self._head

@@ -1,11 +1,9 @@
 """One SQLite file as a durable store: who owns it, how it opens, how it fails, how it is rescued.
 
 * One writer connection, WAL, `synchronous=FULL`: when a transaction returns, it is on the disk.
-* Checkpoints are ours, after the commit, because SQLite's own hide their I/O errors.
-* A disk that failed once is not believed again: Linux forgets which pages it could not write, so
-  after an fsync error the page cache may show what the disk does not hold (RELIABILITY, the
-  "fsyncgate" of 2018). The store then refuses writes and leaves a marker, `<file>.suspect`; the
-  next opening copies everything into a new file, syncs that, and only then goes on.
+* Checkpoints are ours, beside the writer, because SQLite's own hide their I/O errors.
+* After an I/O error nothing more is accepted until the store was opened again (`rescue`).
+* A full disk is not an error of the disk: nothing is stored, and a later transaction may succeed.
 """
 
 from __future__ import annotations
@@ -28,10 +26,14 @@ from watchkeeper.errors import (
     StoreLocked,
     StoreVersion,
 )
+from watchkeeper.store.checkpoints import Checkpoints
 from watchkeeper.store.layout import Layout
+from watchkeeper.store.rescue import beside, mark, rescue, sync
+from watchkeeper.store.reserve import NOTHING, Reserve, Room, give_up_ballast
 
 OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL file: sqlite.org/wal.html#walresetbug
-CHECKPOINT_PAGES = 2000  # of 8 KiB: the WAL stays near 16 MiB, and a checkpoint near 20 ms
+CHECKPOINT_PAGES = 2000  # of 8 KiB: the WAL stays near 16 MiB
+WAL_PAGES = 4 * CHECKPOINT_PAGES  # 64 MiB: where a writer does not go on without a checkpoint
 BUSY_MILLIS = 10_000  # only a checkpoint by another process can make us wait
 PAGE_BYTES = 8192
 TROUBLE = (apsw.Error, UnicodeDecodeError)  # what a read can raise
@@ -55,7 +57,14 @@ class StoreFile:
     :raises StoreError: it does not exist (read-only), or the disk failed.
     """
 
-    def __init__(self, path: Path, layout: Layout, vfs: str = "", read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout,
+        vfs: str = "",
+        read_only: bool = False,
+        reserve: Reserve = NOTHING,
+    ) -> None:
         if tuple(map(int, apsw.sqlite_lib_version().split("."))) < OLDEST_SQLITE:
             raise StoreError(
                 f"SQLite {apsw.sqlite_lib_version()} can corrupt a store",
@@ -67,22 +76,47 @@ class StoreFile:
         self._writer: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
         self._lock = -1
-        self._wal_pages = 0
-        self._failure = ""  # why nothing more is accepted
+        self._wal_pages, self._checkpoint_at = 0, CHECKPOINT_PAGES
+        self._failure = ""
+        self._room = Room(path.parent, reserve)
         try:
-            if not read_only:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock = _take(path, layout.name)
-                self._rescue()
+            self._open()
+        except StoreFull:
+            if read_only or not give_up_ballast(path.parent):
+                raise
+            self._open()
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is accepted until the store is opened again; empty when all is well."""
+        return self._failure
+
+    def claim(self) -> None:
+        """Return if there is room for more than what is owed already.
+
+        :raises StoreFull: no more than the reserve is left.
+        """
+        self._room.claim()
+
+    def _open(self) -> None:
+        self._checkpoints = Checkpoints(
+            self._open_copier, self._writing, self._distrust, self._crash_point
+        )
+        try:
+            if not self.read_only:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = _take(self.path, self._layout.name)
+                rescue(self.path, self._copy_to, self._crash_point)
                 self._writer = self._open_writer()
-            elif not path.exists():
+            elif not self.path.exists():
                 raise StoreError(
-                    f"{path}: there is no {layout.name}", hint="run the service once, or --data"
+                    f"{self.path}: there is no {self._layout.name}",
+                    hint="run the service once, or --data",
                 )
             self._reader = self._open_reader()
             self._check_layout(self._reader)
         except (*TROUBLE, OSError) as error:
-            if not read_only:
+            if not self.read_only:
                 self._distrust(error)
             self.close()
             raise self.translate(error) from error
@@ -97,7 +131,6 @@ class StoreFile:
         :raises StoreFull: nothing was stored; a later transaction may succeed.
         :raises StoreError: nothing more is accepted until the store is opened again.
         """
-        name = self._layout.name
         with self._writing:
             if self._failure:
                 raise StoreError(self._failure, hint=DISTRUST_HINT)
@@ -105,7 +138,7 @@ class StoreFile:
             try:
                 self._writer.execute("begin immediate")
                 yield self._writer
-                crash_point(f"{name}.before_commit")
+                self._crash_point("before_commit")
                 self._writer.execute("commit")
             except BaseException as error:
                 self._roll_back()
@@ -114,10 +147,10 @@ class StoreFile:
                 if isinstance(error, apsw.ConstraintError):
                     raise AssertionError(f"{self.path}: {error}") from error
                 self._distrust(error)
-                raise self.translate(error) from error
-            crash_point(f"{name}.after_commit")
-            if self._wal_pages >= CHECKPOINT_PAGES:
-                self._checkpoint()
+                raise self._refusal(error) from error
+            self._crash_point("after_commit")
+            if self._wal_pages >= self._checkpoint_at:
+                self._checkpoint(self._writer)
 
     def query(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query on what is committed and durable."""
@@ -159,6 +192,7 @@ class StoreFile:
 
     def close(self) -> None:
         """Release the store. Safe to call twice."""
+        self._checkpoints.close()
         with self._writing, self._reading:
             reader, self._reader = self._reader, None
             writer, self._writer = self._writer, None
@@ -216,7 +250,7 @@ class StoreFile:
             # A disk that may not be written has no room for SQLite's shared memory; without a
             # WAL the file is all there is, and nobody can change it.
             reader.close(True)
-            if not self.read_only or self._beside("-wal").exists():
+            if not self.read_only or beside(self.path, "-wal").exists():
                 raise
             flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
             reader = self._connect(flags, f"{self.path.absolute().as_uri()}?immutable=1")
@@ -235,7 +269,7 @@ class StoreFile:
             "journal_mode=wal",
             "synchronous=full",
             "wal_autocheckpoint=0",
-            f"journal_size_limit={4 * CHECKPOINT_PAGES * PAGE_BYTES}",
+            f"journal_size_limit={WAL_PAGES * PAGE_BYTES}",
             "cache_size=-16000",
         ):
             writer.execute(f"pragma {pragma}").fetchall()
@@ -245,7 +279,7 @@ class StoreFile:
             writer.execute(f"pragma application_id={self._layout.application}")
             writer.execute(f"pragma user_version={self._layout.version}")
             writer.execute("commit")
-            _sync(self.path.parent)
+            sync(self.path.parent)
         writer.set_wal_hook(self._grown)
         return writer
 
@@ -268,19 +302,39 @@ class StoreFile:
         if reader.execute(tables).fetchall() != expected.execute(tables).fetchall():
             raise self._corrupt("its tables are not those that were created")
 
+    def _open_copier(self) -> apsw.Connection:
+        copier = self._connect(apsw.SQLITE_OPEN_READWRITE)
+        for pragma in ("wal_autocheckpoint=0", "synchronous=full"):
+            copier.execute(f"pragma {pragma}").fetchall()
+        copier.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        return copier
+
     def _grown(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        if pages < self._wal_pages:  # it was copied whole, and is written from its beginning
+            self._checkpoint_at = CHECKPOINT_PAGES
         self._wal_pages = pages
         return apsw.SQLITE_OK
 
-    def _checkpoint(self) -> None:
-        """Copy the WAL into the database. What was committed stays committed if this fails."""
-        assert self._writer is not None
-        crash_point(f"{self._layout.name}.before_checkpoint")
-        try:
-            self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except apsw.Error as error:
-            self._distrust(error)
-        crash_point(f"{self._layout.name}.after_checkpoint")
+    def _checkpoint(self, writer: apsw.Connection) -> None:
+        """Have the WAL copied into the database; what was committed stays so if this fails.
+
+        A reader in another process can hold the WAL back, so it is tried again only when as much
+        has been written once more.
+        """
+        self._checkpoint_at = self._wal_pages + CHECKPOINT_PAGES
+        if self._wal_pages >= WAL_PAGES:
+            self._checkpoints.now(writer)
+        else:
+            self._checkpoints.soon()
+
+    def _refusal(self, error: Exception) -> StoreError:
+        refusal = self.translate(error)
+        if isinstance(refusal, StoreFull):
+            give_up_ballast(self.path.parent)  # the next one may have the room that this had not
+        return refusal
+
+    def _crash_point(self, moment: str) -> None:
+        crash_point(f"{self._layout.name}.{moment}")
 
     def _roll_back(self) -> None:
         if self._writer is not None and self._writer.in_transaction:
@@ -296,39 +350,7 @@ class StoreFile:
             self._mark()
 
     def _mark(self) -> None:
-        # The disk that failed may refuse this too; `close` tries again.
-        with contextlib.suppress(OSError):
-            marker = self._beside(".suspect")
-            marker.touch()
-            _sync(marker)
-            _sync(marker.parent)
-
-    def _rescue(self) -> None:
-        """Rewrite the database into a new file if its disk failed before.
-
-        A cut at any moment leaves either the old file with its WAL, or `.rewritten`, whose
-        name says that it is whole and replaces the old file; never a new file beside an old WAL.
-        """
-        marker, copy, whole = map(self._beside, (".suspect", ".rewrite", ".rewritten"))
-        if marker.exists() and not whole.exists():
-            for left in ("", "-journal", "-wal", "-shm"):
-                copy.with_name(copy.name + left).unlink(missing_ok=True)
-            if not self.path.exists():
-                raise StoreError(f"{self.path}: missing, though its disk failed while it was open")
-            self._copy_to(copy)
-            crash_point(f"{self._layout.name}.rewrite_copied")
-            copy.rename(whole)
-            _sync(whole.parent)
-        if whole.exists():
-            crash_point(f"{self._layout.name}.rewrite_whole")
-            for left in ("-wal", "-shm", "-journal"):
-                self._beside(left).unlink(missing_ok=True)
-            _sync(whole.parent)
-            crash_point(f"{self._layout.name}.rewrite_bare")
-            whole.rename(self.path)
-            _sync(self.path.parent)
-        crash_point(f"{self._layout.name}.rewrite_done")
-        marker.unlink(missing_ok=True)
+        mark(self.path)  # `close` tries again, should the disk have refused it
 
     def _copy_to(self, copy: Path) -> None:
         old = self._connect(apsw.SQLITE_OPEN_READWRITE)
@@ -338,17 +360,11 @@ class StoreFile:
             old.execute("vacuum into ?", (str(copy),))
         finally:
             old.close(True)
-        _sync(copy)
-
-    def _beside(self, suffix: str) -> Path:
-        return self.path.with_name(self.path.name + suffix)
 
 
 def _take(path: Path, name: str) -> int:
     """Own the store for this process; the lock goes with the process, however it ends."""
-    lock = os.open(
-        path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
-    )
+    lock = os.open(beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -362,15 +378,6 @@ def _take(path: Path, name: str) -> int:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
-
-
-def _sync(path: Path) -> None:
-    """Force a file or a folder's entries to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _is_full(error: Exception) -> bool:

@@ -1,0 +1,96 @@
+"""Space that is kept free on the disk of the stores, and given up step by step.
+
+First the journal stops accepting, while there is still room: what was accepted can be concluded,
+and operators can work. When the disk is full all the same, because others fill it, the ballast
+goes: a file that holds nothing, so that the ledger and a restart have room for what they owe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchkeeper.errors import StoreFull
+
+BALLAST = "reserve.ballast"  # in the stores' folder
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """How much is kept free; the larger of share and size counts.
+
+    :param share: part of the file system, 0 to 1; 0 for none.
+    :param size: bytes; 0 for none.
+    :param ballast: bytes of the file that is given up when the disk is full; 0 for none.
+    :param interval: seconds between two looks at the disk.
+    """
+
+    share: float = 0.10
+    size: int = 512 << 20
+    ballast: int = 64 << 20
+    interval: float = 0.1
+
+
+NOTHING = Reserve(share=0.0, size=0, ballast=0)
+
+
+class Room:
+    """The room on the disk of one folder, as last seen."""
+
+    def __init__(self, folder: Path, reserve: Reserve) -> None:
+        self._folder, self._reserve = folder, reserve
+        self._looks = max(reserve.share, reserve.size, reserve.ballast) > 0
+        self._due = 0.0  # when to look next
+        self._lacking = ""
+
+    def claim(self) -> None:
+        """Return if more may be stored.
+
+        :raises StoreFull: no more than the reserve is left.
+        """
+        if not self._looks:
+            return
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + self._reserve.interval
+            with contextlib.suppress(OSError):  # a folder that went away: the store will say so
+                self._look()
+        if self._lacking:
+            raise StoreFull(self._lacking, hint="free space on this disk; nothing else is needed")
+
+    def _look(self) -> None:
+        disk = os.statvfs(self._folder)
+        free = disk.f_bavail * disk.f_frsize
+        kept = int(max(self._reserve.share * disk.f_blocks * disk.f_frsize, self._reserve.size))
+        self._lacking = ""
+        if free < kept:
+            self._lacking = (
+                f"{self._folder}: {free >> 20} MiB of this disk are free,"
+                f" {kept >> 20} MiB are kept in reserve; nothing was stored"
+            )
+        ballast, size = self._folder / BALLAST, self._reserve.ballast
+        if size and free >= kept + 2 * size and not ballast.exists():
+            _take(ballast, size)
+
+
+def give_up_ballast(folder: Path) -> bool:
+    """Make room on a full disk; return whether there was something to give up."""
+    try:
+        (folder / BALLAST).unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _take(path: Path, size: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except OSError:
+        path.unlink()
+        raise
+    finally:
+        os.close(handle)
