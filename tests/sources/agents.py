@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+import socketserver
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 WAIT = 20.0  # seconds until a server must answer
@@ -112,28 +113,34 @@ def fake_udp(answer: Callable[[bytes], bytes | None]) -> Iterator[int]:
 
 
 @contextmanager
-def hanging_tcp(first: bytes = b"") -> Iterator[int]:
-    """Accept connections, say something or nothing, and then never again. Yields the port."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        door.settimeout(0.1)
-        over = threading.Event()
-        guests: list[socket.socket] = []
+def fake_tcp(first: bytes = b"", answer: Callable[[bytes], bytes] | None = None) -> Iterator[int]:
+    """Accept connections, say something, then answer what comes, or nothing. Yields the port."""
+    over = threading.Event()
 
-        def serve() -> None:
+    class Guest(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.settimeout(0.05)
+            self.request.sendall(first)
             while not over.is_set():
-                try:
-                    guest, _ = door.accept()
-                except TimeoutError:
-                    continue
-                guests.append(guest)
-                guest.sendall(first)
+                with suppress(TimeoutError):
+                    question = self.request.recv(65536)
+                    if not question:
+                        return
+                    if answer is not None:
+                        self.request.sendall(answer(question))
 
-        thread = threading.Thread(target=serve)
+    class Door(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Guests leave whenever they like."""
+
+    with Door(("127.0.0.1", 0), Guest) as door:
+        thread = threading.Thread(target=door.serve_forever, args=(0.05,))
         thread.start()
         try:
-            yield int(door.getsockname()[1])
+            yield int(door.server_address[1])
         finally:
             over.set()
+            door.shutdown()
             thread.join()
-            for guest in guests:
-                guest.close()

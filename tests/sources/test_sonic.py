@@ -247,15 +247,35 @@ def test_a_wrong_password_is_an_error_that_does_not_show_it(port, password):
 @pytest.mark.parametrize("first", [b"", b"*1000000\r\n$5\r\n"])
 def test_a_database_that_accepts_and_hangs_is_given_up_at_the_deadline(first):
     with (
-        agents.hanging_tcp(first) as port,
+        agents.fake_tcp(first) as port,
         pytest.raises(InputError, match="leaf1: no answer in time"),
     ):
         ask(port, 0.5, password="")
 
 
 def test_a_server_that_is_no_database_is_an_error():
-    with agents.hanging_tcp(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port, pytest.raises(InputError):
+    with agents.fake_tcp(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port, pytest.raises(InputError):
         ask(port, 2.0, password="")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b":5\r\n",
+        b"$abc\r\n",
+        b"*2\r\n*1\r\n:1\r\n:2\r\n",
+        b"*1\r\n" * 5000,
+        b"%1\r\n+a\r\n+b\r\n",
+        b"*99999999999999999\r\n",
+        b"*2\r\n:1\r\n:2\r\n",
+    ],
+)
+def test_answers_of_another_shape_are_errors(said):
+    def answer(question: bytes) -> bytes:
+        return b"+OK\r\n" if b"SELECT" in question else said
+
+    with agents.fake_tcp(b"", answer) as port, pytest.raises(InputError, match="leaf1: "):
+        ask(port, 1.0, password="")
 
 
 def test_nobody_at_the_door_is_an_error():

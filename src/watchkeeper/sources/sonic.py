@@ -91,6 +91,9 @@ class Sonic:
             raise InputError(f"{device.name}: no answer in time") from None
         except (library.RedisError, OSError) as error:
             raise InputError(f"{device.name}: {error}") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            # The client takes an answer apart before it has looked whether it is one.
+            raise InputError(f"{device.name}: answers like no database ({error})") from error
         finally:
             for database in databases:
                 await database.aclose()
@@ -143,7 +146,14 @@ async def _rows(database: Redis, keys: Sequence[str]) -> list[Row]:
     pipeline = database.pipeline(transaction=False)
     for key in keys:
         pipeline.hgetall(key)
-    return list(await pipeline.execute())
+    return [
+        {
+            name: text
+            for name, text in row.items()
+            if isinstance(name, str) and isinstance(text, str)
+        }
+        for row in await pipeline.execute()
+    ]
 
 
 def _library() -> Any:
