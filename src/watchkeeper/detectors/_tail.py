@@ -94,7 +94,7 @@ def keep(tails: Any, row: int, tail: Any) -> None:
         tails[row, k] = tail[k]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", forceinline=True)
 def rate(tail: Any, z: float) -> Any:
     """Return the score of deviation `z` >= 0, and the tail that has learned from it.
 
@@ -120,8 +120,7 @@ def rate(tail: Any, z: float) -> Any:
         quantile = np.float32(max(quantile * (1.0 - step * SHARE), LEAST_QUANTILE))
     if rare or int(seen) % 64 == WARMUP:  # exp is dear, and the limit moves slowly
         span = max(needed - SURPRISE_AT_QUANTILE, 0.0) * excess * LN10
-        alarming: float = quantile * exp(span)
-        limit = np.float32(min(alarming, MOST))
+        limit = np.float32(min(float(quantile) * exp(span), MOST))
     score = surprise / needed if seen >= WARMUP else 0.0
     return score, (quantile, excess, np.float32(min(seen + 1.0, REMEMBERED)), above, limit)
 

@@ -41,40 +41,39 @@ class State(NamedTuple):
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
-def _profile(day: Any, r: int, into: int) -> float:
-    """Return the day's offset `into` ms after midnight, between bin centres; NaN if unknown."""
-    place = into / WIDTH + (BINS - 0.5)  # one day on, so that it is positive
-    left = int(place)
-    before: float = day[r, left % BINS]
-    after: float = day[r, (left + 1) % BINS]
-    return before + (place - left) * (after - before)
+def _place(t: int) -> Any:
+    """Return the ms after midnight, and the bin, the hour and the block of the week."""
+    date = t // DAY
+    into = t - date * DAY
+    b = into // WIDTH
+    return into, b, b * HOURS // BINS, date % 7 * BLOCKS + b * BLOCKS // BINS
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
-def _learn(state: Any, r: int, b: int, share: float, days: float, found: Any) -> None:
-    held, taught, far, age = found
-    hour, small, day = state.hour, state.small, state.day
-    h = b * HOURS // BINS
-    if hour[r, h] == 0.0:
-        hour[r, h] = abs(held)
-    hour[r, h] += min(share / (min(age, days) + 1.0), 0.5) * (abs(held) - hour[r, h])
-    small[r, VISIT] += share
-    if math.isnan(day[r, b]):
-        day[r, b] = far
-    else:
-        day[r, b] += share / (small[r, PRIOR] + max(small[r, VISIT], share) + 1e-6) * taught
+def _between(into: int) -> Any:
+    """Return the bin whose centre was last, and how far beyond it `into` lies, in bins."""
+    place = into / WIDTH + (BINS - 0.5)  # one day on, so that it is positive
+    left = int(place)
+    return left, place - left
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def _habit(own: float, size: float, share: float, memory: float) -> Any:
+    """Return the usual error of an hour, 0 where no sample has been, after one of this size."""
+    usual = np.float32(size) if own == 0.0 else own
+    return usual + min(share / (memory + 1.0), 0.5) * (size - usual)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, out: Any) -> None:
     # rows are indexed, not sliced: a view of each array at each sample would cost half the time
     days, spread_pace, clip, damp = knobs
-    level, times, small = state.level, state.time, state.small
+    level, times, day, hour, week, small, tails = state
     for i in range(len(row)):
         r, x, t = row[i], tail.clamp(value[i], tail.LARGEST), time[i]
         if not math.isfinite(x):
             continue
-        now = tail.held(state.tail, r)
+        now = tail.held(tails, r)
         seen = now[tail.SEEN]
         if seen == 0.0:
             level[r] = x
@@ -82,39 +81,40 @@ def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, 
         share = min(max(t - times[r, 1], 0), WIDTH) / WIDTH
         times[r, 1] = t
         age = (t - times[r, 0]) / DAY
-        date = t // DAY
-        into = t - date * DAY
-        b = into // WIDTH
-        w = date % 7 * BLOCKS + b * BLOCKS // BINS
+        into, b, h, w = _place(t)
+        habit, own = day[r, b], hour[r, h]
         if b + 1.0 != small[r, BIN]:
             small[r, BIN], small[r, VISIT] = b + 1.0, 0.0
-            small[r, PRIOR] = 0.0 if math.isnan(state.day[r, b]) else min(max(age, 1.0), days)
-        offset = _profile(state.day, r, into)
+            small[r, PRIOR] = 0.0 if math.isnan(habit) else min(max(age, 1.0), days)
+        left, beyond = _between(into)
+        before, after = day[r, left % BINS], day[r, (left + 1) % BINS]
+        offset = before + beyond * (after - before)
         known = age >= 1.0 and not math.isnan(offset)
-        expected = level[r] + (offset + state.week[r, w] if known else 0.0)
+        expected = level[r] + (offset + week[r, w] if known else 0.0)
         move = x - expected
         floor = tail.STILL * abs(level[r]) + tail.TINIEST
-        own, usual = state.hour[r, b * HOURS // BINS], small[r, ERROR]
+        usual = small[r, ERROR]
         most = clip * max(usual, floor) if seen >= tail.WARMUP else math.inf
         spread = 1.25 * (0.5 * (usual + own) if own > 0.0 and age >= SPREAD_AFTER else usual)
         spread = max(spread, floor)
         score, now = tail.rate(now, abs(move) / spread)
-        tail.keep(state.tail, r, now)
+        tail.keep(tails, r, now)
         score = tail.damped(score, move, worse[r], damp)
         out[3, i] = score if age >= SPREAD_AFTER else 0.5 * score
         if known:
             reach = now[tail.LIMIT] * spread
-            out[0, i] = expected
-            out[1, i] = expected - reach
-            out[2, i] = expected + reach
+            out[0, i], out[1, i], out[2, i] = expected, expected - reach, expected + reach
         cold = 1.0 / (seen + 1.0)
         held = tail.clamp(move, most)
-        small[r, ERROR] += max(spread_pace, cold) * (abs(held) - small[r, ERROR])
-        far = x - level[r]
-        taught = held if known else far - state.day[r, b]
-        _learn(state, r, b, share, days, (held, taught, far, age))
+        size, far = abs(held), x - level[r]
+        small[r, ERROR] += max(spread_pace, cold) * (size - small[r, ERROR])
+        hour[r, h] = _habit(own, size, share, min(age, days))
+        small[r, VISIT] += share
+        pace = share / (small[r, PRIOR] + max(small[r, VISIT], share) + 1e-6)
+        taught = held if known else far - habit
+        day[r, b] = far if math.isnan(habit) else habit + pace * taught
         if age >= WEEK_AFTER:
-            state.week[r, w] += BLOCK_PACE * share * BLOCKS / BINS * held
+            week[r, w] += BLOCK_PACE * share * BLOCKS / BINS * held
         level[r] += max(0.5 * share / BINS, cold) * held
 
 
