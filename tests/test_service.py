@@ -3,14 +3,14 @@
 import itertools
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
-from tests.test_pipeline import CPU, Stores, batch, rules
+from tests.test_pipeline import CPU, POLICY, Stores, batch, rules
 
 from watchkeeper import config, pipeline
 from watchkeeper.engines.local import Local
-from watchkeeper.errors import InputError, StoreFull
+from watchkeeper.errors import InputError, Overloaded, StoreError, StoreFull
 from watchkeeper.live import Live
 from watchkeeper.model import Millis
 from watchkeeper.service import House, Service, Steady
@@ -53,12 +53,12 @@ def hot(value, cursor="1"):
 
 
 class Running:
-    def __init__(self, folder, source, once=False, journal=None):
+    def __init__(self, folder, source, once=False, over=lambda journal: journal):
         self.stores = Stores(folder, rules())
         house = House(
             rulebook=rules(),
             sources=[source],
-            journal=journal or self.stores.journal,
+            journal=over(self.stores.journal),
             ledger=self.stores.ledger,
             actions={},
             engine=Local(workers=1),
@@ -153,11 +153,48 @@ class Full:
 
 def test_a_full_journal_makes_sources_wait_and_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("watchkeeper.service.RETRY", 0.1)
-    running = Running(tmp_path, Scripted([hot(0.2), hot(0.3, "2"), hot(0.4, "3")]))
-    running.service.house.journal = Full(running.stores.journal, 3)
-    with running as house:
+    source = Scripted([hot(0.2), hot(0.3, "2"), hot(0.4, "3")])
+    with Running(tmp_path, source, over=lambda journal: Full(journal, 3)) as house:
         house.until(lambda: house.live.status()["counts"]["scored"] == 3)
-    assert running.code == 0
+        assert house.live.ready() == (True, "ready")
+    assert house.code == 0
+
+
+class Failing(Full):
+    def append(self, batches):
+        if self.times > 0:
+            self.times -= 1
+            return self._journal.append(batches)
+        raise StoreError("input/output error", hint="see the system's log")
+
+
+def test_a_disk_that_fails_leaves_the_house_degraded_and_decides_nothing_more(tmp_path):
+    source = Scripted([hot(0.2), hot(0.3, "2")])
+    with Running(tmp_path, source, over=lambda journal: Failing(journal, 1)) as house:
+        house.until(lambda: not house.live.ready()[0])
+        assert house.live.ready()[1].startswith("degraded: WK300 input/output error")
+        assert b"watchkeeper_degraded 1.0" in house.live.metrics()
+        with pytest.raises(Overloaded, match="the disk has failed"):
+            house.service.intake.reserve(1)
+        assert house.live.status()["traffic"]["accepted"] == 1
+    assert house.code == 1
+
+
+def test_a_house_that_is_told_to_goes_on_under_another_rulebook_with_other_sources(tmp_path):
+    first, second = Scripted([hot(0.2)]), Scripted([hot(0.3)], name="second")
+    with Running(tmp_path, first) as house:
+        house.until(lambda: house.live.status()["counts"]["scored"] == 1)
+        stricter = config.load((), {}, POLICY.replace("90.0", "95.0")).rules
+        wanted = replace(house.service.house, rulebook=stricter, sources=[second])
+        house.service.reload(wanted)
+        house.until(lambda: house.live.status()["counts"]["scored"] == 2)
+        assert house.live.status()["rulebook"] == stricter.digest
+        assert list(house.live.status()["sources"]) == ["second"]
+        house.until(lambda: len(house.service.readers()) == 1)
+    assert house.code == 0
+    stores = Stores(tmp_path, rules())
+    pipeline.verify(stores.journal, stores.ledger, config.read_rulebook, Local(workers=1))
+    stores.close()
 
 
 def test_a_source_with_a_bug_is_opened_again_and_ends_nothing(tmp_path, monkeypatch):
@@ -175,9 +212,7 @@ class Broken(Full):
 
 
 def test_a_stage_that_breaks_stops_the_house_with_a_reason(tmp_path):
-    running = Running(tmp_path, Scripted([hot(0.2)]))
-    running.service.house.journal = Broken(running.stores.journal, 0)
-    with running as house:
+    with Running(tmp_path, Scripted([hot(0.2)]), over=lambda j: Broken(j, 0)) as house:
         house.until(lambda: not house.live.ready()[0])
         assert "a store with a bug" in house.live.ready()[1]
     assert house.code == 1
