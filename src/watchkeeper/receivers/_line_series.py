@@ -15,7 +15,7 @@ from watchkeeper.receivers import Limits
 from watchkeeper.receivers._numbered import ABSENT, Bytes, Pairs, Places, Strings
 
 _COMMA, _EQUALS = re.compile(r"(?<!\\),"), re.compile(r"(?<!\\)=")
-_ESCAPED = re.compile(r"\\([,= ])")
+_ESCAPED, _ESCAPED_MEASUREMENT = re.compile(r"\\([,= ])"), re.compile(r"\\([, ])")
 UNNAMED = "value"  # the field that adds nothing to the measurement's name
 
 Refused = tuple[Reason, str]  # why, and what was expected
@@ -117,7 +117,7 @@ class Series:
                 tags[name] = value
         except _Fault as fault:
             return fault
-        return _unescaped(measurement), tags
+        return _ESCAPED_MEASUREMENT.sub(r"\1", measurement), tags
 
     @staticmethod
     def _fits(text: str, limit: int) -> None:

@@ -139,8 +139,10 @@ class Objects:
             metric,
             attributes,
         )
-        if max(map(len, (entity, metric))) > self._limits.value:
-            raise _Fault(Reason.TOO_LARGE, f"names of at most {self._limits.value} bytes")
+        limits = self._limits
+        if len(entity.encode()) > limits.value or len(metric.encode()) > limits.name:
+            wanted = f"{limits.value} bytes, a metric of at most {limits.name}"
+            raise _Fault(Reason.TOO_LARGE, f"an entity of at most {wanted}")
         time = _time(None if layout.time is None else record[layout.time])
         if time is None:
             detail = "RFC 3339, YYYY-MM-DD HH:MM:SS, or a number since 1970"
