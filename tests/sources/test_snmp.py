@@ -64,6 +64,8 @@ LINES = [
     *sensor(4, "DOM TX Bias Sensor for Ethernet0/1", 5, 8, 3, 6500),
     *sensor(5, "DOM Temperature Sensor for Ethernet0", 8, 9, 2, 3150),
     *sensor(6, "DOM Voltage Sensor for Ethernet0", 4, 9, 3, 3300),
+    *sensor(7, "DOM RX Power Sensor for old0/1", 14, 9, 3, -40000),
+    *sensor(8, "DOM Temperature Sensor for old0", 8, 9, 0, 30),
     # Sensors of the device.
     *sensor(20, "PSU 1 power", 6, 9, 0, 120),
     *sensor(21, "Inlet", 8, 8, 0, 23500),
@@ -159,10 +161,11 @@ def test_sensors_of_a_module_are_told_of_its_link_in_one_unit(
     assert told[0][key] == pytest.approx(value, abs=1e-3)
 
 
-def test_a_port_that_was_switched_off_is_not_down(told):
+def test_a_port_that_was_switched_off_is_neither_down_nor_dark(told):
     metrics = {metric for entity, metric, _ in told[0] if entity == "link:leaf1/old0"}
-    assert "hw.network.enabled" in metrics
+    assert {"hw.network.enabled", "hw.network.transceiver.temperature"} <= metrics
     assert "hw.network.up" not in metrics
+    assert "hw.network.transceiver.rx_power" not in metrics
 
 
 def test_what_is_no_value_has_its_reason_and_costs_no_neighbour(told):

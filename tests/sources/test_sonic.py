@@ -51,6 +51,7 @@ TABLES = {
         "RATES:oid:0x2": {"FEC_PRE_BER": "N/A"},
     },
     6: {
+        "TRANSCEIVER_DOM_FLAG|Ethernet8": {"rx1powerLAlarm": "True"},
         "TRANSCEIVER_INFO|Ethernet0": {
             "manufacturer": "Acme  ", "model": "QDD-400G", "serial": "A1", "type": "N/A",
         },
@@ -155,7 +156,6 @@ def optic(metric: str, unit: str, lane: str = "", number: int = 0):
         (optic("bias_current", "mA", "1"), 6.5),
         (optic("temperature", "Cel", number=8), 31.5),
         (optic("supply_voltage", "V", number=8), 3.3),
-        (optic("bias_current", "mA", "1", number=8), 6.5),
     ],
 )  # fmt: skip
 def test_every_table_is_told_of_the_link_in_one_unit(told, series, value):
@@ -197,8 +197,13 @@ def test_what_is_no_value_has_its_reason_and_costs_no_neighbour(told):
     assert told[1][sixteen, f"{of}temperature", "3.3Volts"][1] == "unit Cel, not Volts"
 
 
-def test_a_port_that_was_switched_off_is_not_down(told):
-    assert key("hw.network.up", "1", 8) not in told[0]
+def test_a_port_that_was_switched_off_is_neither_down_nor_dark(told):
+    of = {metric for link, metric, _ in told[0] if link == "link:leaf1/Ethernet8"}
+    assert of == {
+        "hw.network.enabled",
+        "hw.network.transceiver.temperature",
+        "hw.network.transceiver.supply_voltage",
+    }
 
 
 def test_thresholds_of_modules_are_not_believed(told):

@@ -79,6 +79,11 @@ def names(tables: Tables) -> dict[Oid, str]:
     return found
 
 
+def switched_off(tables: Tables, index: Oid) -> bool:
+    """Return whether somebody switched the interface off: then nothing is expected of it."""
+    return tables[ADMIN].get(index, _UP) != _UP
+
+
 def tell(said: Said, device: Device, tables: Tables) -> None:
     """Note everything said about the device's interfaces, and how long it has been up."""
     uptime = tables[UPTIME].get((0,))
@@ -100,12 +105,11 @@ def tell(said: Said, device: Device, tables: Tables) -> None:
 
 
 def _tell_state(said: Said, link: str, tables: Tables, index: Oid, uptime: Value | None) -> None:
-    admin, oper = tables[ADMIN].get(index), tables[OPER].get(index)
-    enabled = admin is None or admin == _UP
-    if admin is not None:
-        said.value(link, "hw.network.enabled", "1", float(enabled))
-    # A port that somebody switched off is not down: nothing is expected of it.
-    if oper is not None and oper != _UNKNOWN and enabled:
+    off = switched_off(tables, index)
+    if index in tables[ADMIN]:
+        said.value(link, "hw.network.enabled", "1", float(not off))
+    oper = tables[OPER].get(index)
+    if oper is not None and oper != _UNKNOWN and not off:
         if isinstance(oper, int) and 0 < oper <= _STATUS_MAX:
             said.value(link, "hw.network.up", "1", float(oper == _UP))
         else:

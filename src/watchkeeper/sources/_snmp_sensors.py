@@ -3,6 +3,7 @@
 A sensor is a raw number with type, scale and precision: it measures raw · 10^scale / 10^precision.
 It belongs to a link when the part it sits in is mapped to an interface (ENTITY-MIB, RFC 6933), or
 when its name ends in an interface's (`DOM RX Power Sensor for Ethernet0/2`); else to the device.
+Of a link that somebody switched off no light is told: its lasers are dark as they were told to be.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from watchkeeper.model import Reason
 from watchkeeper.sources import _optics
 from watchkeeper.sources._devices import Device, Said
 from watchkeeper.sources._optics import LANE, Fault, dbm, lit
-from watchkeeper.sources._snmp_interfaces import ALIAS, DESCR, NAME, names, shown, text
+from watchkeeper.sources._snmp_interfaces import (
+    ALIAS,
+    DESCR,
+    NAME,
+    names,
+    shown,
+    switched_off,
+    text,
+)
 from watchkeeper.sources._snmp_walk import Oid, Tables, Value, dotted
 
 _SENSOR: Oid = (1, 3, 6, 1, 2, 1, 99, 1, 1, 1)  # entPhySensorEntry
@@ -51,6 +60,7 @@ _OF_LINKS = {
     5: _Kind(_optics.BIAS_CURRENT, "mA", 1000.0),
     8: _Kind(_optics.TEMPERATURE, "Cel"),
 }
+_OF_LASERS = ("dBm", "mA")
 _OF_DEVICES = {
     3: _Kind("hw.voltage", "V"),
     4: _Kind("hw.voltage", "V"),
@@ -75,7 +85,9 @@ def tell(said: Said, device: Device, tables: Tables) -> None:
         lane = _LANE.search(name)
         if link and lane:
             about[LANE] = lane[1]
-        _tell_one(said, link or device.entity, _kind(kind, name, bool(link)), tables, index, about)
+        what = _kind(kind, name, bool(link))
+        if what is None or link not in links.off or what.unit not in _OF_LASERS:
+            _tell_one(said, link or device.entity, what, tables, index, about)
 
 
 def _tell_one(
@@ -139,6 +151,7 @@ class _Links:
 
     def __init__(self, device: Device, tables: Tables) -> None:
         called = names(tables)
+        self.off = {device.link(name) for n, name in called.items() if switched_off(tables, n)}
         self._inside = tables[_INSIDE]
         self._mapped: dict[Oid, str] = {}
         for index, row in tables[_MAPPED].items():

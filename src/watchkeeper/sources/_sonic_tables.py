@@ -4,6 +4,8 @@ Everything there is text. `N/A` means that a module has no such value and is com
 unread only where a value belongs. Temperature and voltage belong to every module that tells
 anything; a lane's value belongs where a lane of a higher number has one.
 
+Of a port that somebody switched off neither state nor light is told: nothing is expected of it.
+
 The modules' own thresholds are not read: in the field they are 0.0 or -inf as often as right. What
 a module makes of them, its alarm and warning flags, is.
 """
@@ -101,7 +103,8 @@ _ABOUT = {
 def tell(said: Said, device: Device, port: Port) -> None:
     """Note everything said about one port."""
     link = device.link(port.name)
-    _tell_state(said, link, port.state)
+    off = port.state.get("admin_status", "").lower() == "down"
+    _tell_state(said, link, port.state, off)
     for field, count in _COUNTS.items():
         text = port.counters.get(_SAI + field)
         if text is not None:
@@ -110,8 +113,10 @@ def tell(said: Said, device: Device, port: Port) -> None:
         text = port.rates.get(field)
         if text is not None and not absent(text):
             said.text(link, metric, "1", text)
-    _tell_sensor(said, link, port.sensor)
-    _tell_flags(said, link, port.flags)
+    _tell_module(said, link, port.sensor)
+    if not off:  # its lasers are dark because somebody wished so
+        _tell_lanes(said, link, port.sensor)
+        _tell_flags(said, link, port.flags)
     about = {
         name: port.module[field].strip()
         for field, name in _ABOUT.items()
@@ -121,12 +126,11 @@ def tell(said: Said, device: Device, port: Port) -> None:
         said.value(link, "hw.network.transceiver.info", "1", 1.0, about)
 
 
-def _tell_state(said: Said, link: str, state: Row) -> None:
+def _tell_state(said: Said, link: str, state: Row, off: bool) -> None:
     admin, oper = state.get("admin_status"), state.get("oper_status")
     if admin is not None:
         _tell_truth(said, link, "hw.network.enabled", admin)
-    # A port that somebody switched off is not down: nothing is expected of it.
-    if oper is not None and (admin is None or admin.lower() != "down"):
+    if oper is not None and not off:
         _tell_truth(said, link, "hw.network.up", oper)
     flaps = state.get("flap_count")
     if flaps is not None and not absent(flaps):
@@ -140,26 +144,31 @@ def _tell_state(said: Said, link: str, state: Row) -> None:
             said.fault(link, "hw.network.bandwidth.limit", "By/s", speed, fault)
 
 
-def _tell_sensor(said: Said, link: str, row: Row) -> None:
-    lanes: dict[str, dict[int, str]] = {kind: {} for kind in _LANES}
-    for field, text in row.items():
-        found = _LANE_FIELD.fullmatch(field)
-        if found and found[1] + found[3] in lanes:
-            lanes[found[1] + found[3]][int(found[2])] = text
-    told = [row[field] for field in _MODULE if field in row]
-    told += [text for kind in lanes.values() for text in kind.values()]
-    alive = not all(map(absent, told))
+def _tell_module(said: Said, link: str, row: Row) -> None:
+    alive = any(not absent(text) for field, text in row.items() if _measures(field))
     for field, (metric, unit) in _MODULE.items():
         if field in row and (alive or not absent(row[field])):
             said.text(link, metric, unit, row[field])
     laser = row.get("laser_temperature")
     if laser is not None and not absent(laser):
         said.text(link, *_LASER, laser)
+
+
+def _tell_lanes(said: Said, link: str, row: Row) -> None:
+    lanes: dict[str, dict[int, str]] = {kind: {} for kind in _LANES}
+    for field, text in row.items():
+        found = _LANE_FIELD.fullmatch(field)
+        if found and found[1] + found[3] in lanes:
+            lanes[found[1] + found[3]][int(found[2])] = text
     for kind, (metric, unit) in _LANES.items():
         last = max((n for n, text in lanes[kind].items() if not absent(text)), default=0)
         for lane, text in sorted(lanes[kind].items()):
             if lane <= last:
                 said.text(link, metric, unit, text, {LANE: str(lane)})
+
+
+def _measures(field: str) -> bool:
+    return field in _MODULE or _LANE_FIELD.fullmatch(field) is not None
 
 
 def _tell_flags(said: Said, link: str, row: Row) -> None:
