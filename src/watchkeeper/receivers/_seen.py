@@ -1,0 +1,250 @@
+"""What a sender has named before, found by the very bytes it was named with.
+
+A label block seen before is not read again: the table holds its bytes, and what became of it. The
+bytes are always compared in full; a hash only says where to look. Senders keep their order, so the
+block that followed last time is tried first, and no hash is needed at all.
+
+The hash needs no secret. A block that would lie more than PROBES_MAX slots from its place makes
+the table draw a new seed from the digest of the request at hand, so names chosen to collide cost
+one new arrangement a request and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypeVar
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from watchkeeper.model import Rows
+from watchkeeper.receivers._wire import Bits, Bytes, Int, Places, span, varint, word
+
+T = TypeVar("T", bound=np.generic)
+
+ABSENT = 0xFFFFFFFF  # no block: an empty slot, labels that were refused unread
+UNSET = 0xFFFFFFFE  # known, and never asked for
+REFUSED = 0xFFFFFFFD  # known not to be usable
+PROBES_MAX = 256  # at half load a million blocks need about 70
+BYTES_A_BLOCK = 256  # of room for each block that may be remembered
+
+
+class Seen:
+    """The label blocks of one sender, numbered from 0 in order of first appearance.
+
+    `rows` holds two elements a block, for the caller to fill: what its samples and what its
+    histograms are known as, or UNSET, or REFUSED.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """:param limit: how many blocks may be remembered, of BYTES_A_BLOCK bytes on average."""
+        self.count = 0
+        self._limit, self._seed = limit, np.uint64(0)
+        self._before: Int = 0
+        self._slots: Rows = np.full(1024, ABSENT, dtype=np.uint32)
+        self._hashes: Bits = np.empty(512, dtype=np.uint64)
+        self._ends: Places = np.zeros(513, dtype=np.int64)
+        self._text: Bytes = np.empty(1 << 16, dtype=np.uint8)
+        self._after: Rows = np.full(513, ABSENT, dtype=np.uint32)  # by number + 1; 0: at first
+        self.rows: Rows = np.full(1024, UNSET, dtype=np.uint32)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to forget all and begin anew."""
+        return self.count > self._limit or int(self._ends[self.count]) > self._limit * BYTES_A_BLOCK
+
+    def resolve(self, data: Bytes, labels: Places) -> Rows:
+        """Return the number of each block of `labels` (begin, end, refused or 0) in `data`.
+
+        :return: ABSENT for those that are refused.
+        """
+        self._make_room(len(labels), int((labels[:, 1] - labels[:, 0]).sum()))
+        numbers: Rows = np.full(len(labels), ABSENT, dtype=np.uint32)
+        done = 0
+        while True:
+            done, self.count, self._before = _resolve(
+                data, labels, numbers, done, self.count, self._before, self._seed,
+                self._slots, self._hashes, self._ends, self._text, self._after,
+            )  # fmt: skip
+            if done == len(labels):
+                return numbers
+            self._arrange_anew(data)
+
+    def block(self, number: int) -> bytes:
+        """Return the bytes of a block."""
+        return self._text[self._ends[number] : self._ends[number + 1]].tobytes()
+
+    def _arrange_anew(self, data: Bytes) -> None:
+        digest = hashlib.blake2b(data.tobytes(), digest_size=8, salt=self._seed.tobytes()).digest()
+        self._seed = np.frombuffer(digest, dtype=np.uint64)[0]
+        _hash_all(self._text, self._ends, self.count, self._seed, self._hashes)
+        self._place(len(self._slots))
+
+    def _place(self, slots: int) -> None:
+        self._slots = np.full(slots, ABSENT, dtype=np.uint32)
+        _place(self._slots, self._hashes, self.count)
+
+    def _make_room(self, blocks: int, size: int) -> None:
+        most = self.count + blocks
+        if most > len(self._hashes):
+            self._hashes = _grown(self._hashes, 2 * most, 0)
+            self._ends = _grown(self._ends, 2 * most + 1, 0)
+            self._after = _grown(self._after, 2 * most + 1, ABSENT)
+            self.rows = _grown(self.rows, 4 * most, UNSET)
+        if int(self._ends[self.count]) + size > len(self._text):
+            self._text = _grown(self._text, 2 * (int(self._ends[self.count]) + size), None)
+        if 2 * most > len(self._slots):
+            self._place(1 << (2 * most).bit_length())
+
+
+def _grown(array: npt.NDArray[T], length: int, fill: int | None) -> npt.NDArray[T]:
+    bigger = np.empty(length, dtype=array.dtype)
+    bigger[: len(array)] = array
+    if fill is not None:
+        bigger[len(array) :] = fill
+    return bigger
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _hashed(data: Bytes, at: Int, end: Int, seed: np.uint64) -> np.uint64:
+    """Mix eight bytes at a time, multiplied as in splitmix64 (Steele, Lea & Flood, OOPSLA 2014)."""
+    h = seed ^ np.uint64(end - at)
+    while at < end:
+        if end - at >= 8:
+            piece = word(data, at)
+        else:
+            piece = np.uint64(0)
+            for k in range(at, end):
+                piece = piece << np.uint64(8) | np.uint64(data[np.uint64(k)])
+        h = (h ^ piece) * np.uint64(0xBF58476D1CE4E5B9)
+        h ^= h >> np.uint64(29)
+        at += 8
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _hash_all(text: Bytes, ends: Places, count: int, seed: np.uint64, hashes: Bits) -> None:
+    for number in range(count):
+        hashes[number] = _hashed(text, ends[number], ends[number + 1], seed)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _place(slots: Rows, hashes: Bits, count: int) -> None:
+    """Fill empty slots with the numbers 0 to count-1."""
+    mask = np.uint64(len(slots) - 1)
+    for number in range(count):
+        at = hashes[number] & mask
+        while slots[at] != ABSENT:
+            at = (at + np.uint64(1)) & mask
+        slots[at] = number
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _same(one: Bytes, at: Int, two: Bytes, there: Int, length: Int) -> bool:
+    """Compare without stopping early, which lets LLVM take 32 bytes at a time."""
+    i, j, differ = np.uint64(at), np.uint64(there), np.uint8(0)
+    for k in range(np.uint64(length)):
+        differ |= one[i + k] ^ two[j + k]
+    return bool(differ == 0)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _resolve(
+    data: Bytes, labels: Places, numbers: Rows, done: int, count: int, before: Int,
+    seed: np.uint64, slots: Rows, hashes: Bits, ends: Places, text: Bytes, after: Rows,
+) -> tuple[int, int, Int]:  # fmt: skip
+    """Number blocks from `done` on, and keep new ones; there is room for all.
+
+    Return how far that went (not to the end when one lies too far from its place), how many
+    blocks are known then, and 1 + the last one's number.
+    """
+    mask = np.uint64(len(slots) - 1)
+    for s in range(done, len(labels)):
+        if labels[s, 2] != 0:
+            continue
+        first, length = labels[s, 0], labels[s, 1] - labels[s, 0]
+        number = after[before]
+        if (
+            number == ABSENT
+            or ends[number + 1] - ends[number] != length
+            or not _same(data, first, text, ends[number], length)
+        ):
+            h = _hashed(data, first, first + length, seed)
+            slot, probes, number = h & mask, 0, slots[h & mask]
+            while number != ABSENT and not (
+                hashes[number] == h
+                and ends[number + 1] - ends[number] == length
+                and _same(data, first, text, ends[number], length)
+            ):
+                slot, probes = (slot + np.uint64(1)) & mask, probes + 1
+                number = slots[slot]
+                if probes > PROBES_MAX:
+                    return s, count, before
+            if number == ABSENT:
+                number = np.uint32(count)
+                start = np.uint64(ends[count])
+                for k in range(np.uint64(length)):
+                    text[start + k] = data[np.uint64(first) + k]
+                slots[slot], hashes[count], ends[count + 1] = count, h, ends[count] + length
+                count += 1
+            after[before] = number
+        numbers[s] = number
+        before = np.int64(number) + 1
+    return len(labels), count, before
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def place(slot: Rows, numbers: Rows, rows: Rows, out: Rows) -> tuple[Rows, int]:
+    """Write the row of each sample; ABSENT and REFUSED for those without one.
+
+    :param slot: 4 * series + kind, as `_wire.scan` found them.
+    :return: elements of `rows` that were UNSET and are asked for, each once (they are marked
+        ABSENT until somebody sets them); and how many samples have no row.
+    """
+    wanted, asked, without = np.empty(2 * len(numbers), dtype=np.uint32), 0, 0
+    for n in range(len(slot)):
+        kind = slot[n] & np.uint32(3)
+        number = numbers[slot[n] >> np.uint32(2)]
+        row = np.uint32(ABSENT)
+        if number != ABSENT:
+            at = 2 * np.int64(number) + (kind > 0)
+            row = rows[at]
+            if row == UNSET:
+                wanted[asked], asked = at, asked + 1
+                row = rows[at] = np.uint32(ABSENT)
+        if row >= REFUSED:
+            without += 1
+        elif kind == 2:
+            row += np.uint32(1)
+        out[n] = row
+    return wanted[:asked], without
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def texts(data: Bytes, out: Places) -> int:
+    """Write where the names and values of the labels of a block begin and end, four a label.
+
+    :return: how many labels there are; -1 when the block is not what the protocol says.
+    """
+    at, end, label = 0, len(data), 0
+    while at < end:
+        tag, at = varint(data, at, end)
+        at, last = span(data, at, end) if at >= 0 and tag == np.uint64(10) else (-1, -1)
+        if at < 0:
+            return -1
+        if label < len(out):
+            out[label] = 0
+        while at < last:
+            tag, at = varint(data, at, last)
+            if at < 0 or (tag != np.uint64(10) and tag != np.uint64(18)):
+                return -1
+            start, at = span(data, at, last)
+            if at < 0:
+                return -1
+            part = 0 if tag == np.uint64(10) else 2
+            if label < len(out):
+                out[label, part], out[label, part + 1] = start, at
+        label += 1
+    return label

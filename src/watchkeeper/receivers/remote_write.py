@@ -1,0 +1,277 @@
+"""Prometheus remote write, versions 1.0 and 2.0, as Prometheus, agents and collectors send it.
+
+Samples are read by a kernel straight from the bytes (`_wire`); the series they belong to are found
+by the bytes of their labels (`_seen`), which are read once (`_labels`). Of a native histogram its
+count and its sum are kept, as `<name>_count` and `<name>_sum`; exemplars and metadata are passed
+over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from watchkeeper.errors import Malformed, RequestError, TooLarge, Unsupported
+from watchkeeper.identity import Identity, Key
+from watchkeeper.key_table import KeyTable
+from watchkeeper.model import KEYS, REJECTS, Batch, Cursor, Reason, Rows
+from watchkeeper.receivers import (
+    Answer,
+    Decoder,
+    Delivery,
+    Limits,
+    Outcome,
+    Received,
+    Route,
+    _rows,
+    refusal,
+    told,
+)
+from watchkeeper.receivers._labels import UNREAD, Refused, longest, read, shown
+from watchkeeper.receivers._seen import ABSENT, REFUSED, Seen, place
+from watchkeeper.receivers._symbols import written_out
+from watchkeeper.receivers._unpack import unpack
+from watchkeeper.receivers._wire import (
+    LONG,
+    OTHER,
+    SAMPLES,
+    SERIES,
+    SYMBOLS,
+    Bytes,
+    Found,
+    Places,
+    Scanned,
+    scan,
+)
+
+SAMPLES_MAX = 1_000_000  # of one request; bounds what refused samples can cost
+SYMBOLS_MAX = 1_000_000
+VERSIONS = {"": 1, "prometheus.writerequest": 1, "io.prometheus.write.v2.request": 2}
+ENCODINGS = ("snappy", "zstd", "gzip")
+PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteWrite:
+    """Takes what Prometheus writes.
+
+    :param name: its name in the journal.
+    :param path: where it listens.
+    """
+
+    name: str = "remote_write"
+    path: str = "/api/v1/write"
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Return the one route."""
+        return (Route("POST", self.path),)
+
+    def open(self, limits: Limits, identity: Identity) -> Decoder:
+        """Return a decoder that has seen nothing yet."""
+        return _Decoder(self.name, limits, identity)
+
+    def answer(self, delivery: Delivery, outcome: Outcome) -> Answer:
+        """Return 204, or 400 with what was refused; for version 2 with what was written."""
+        headers = _written(delivery, outcome) if _is_second(delivery) else {}
+        if isinstance(outcome, RequestError):
+            status, more = refusal(outcome)
+            return Answer(status, {**PLAIN, **more, **headers}, f"{outcome}\n".encode())
+        if outcome.rejected:
+            return Answer(400, {**PLAIN, **headers}, f"{told(outcome)}\n".encode())
+        return Answer(204, headers, b"")
+
+
+def _version(headers: Mapping[str, str]) -> int:
+    """Return 1 or 2. :raises Unsupported: the content type is another."""
+    kind, _, rest = headers.get("content-type", "").partition(";")
+    parameters = dict(_pair(each) for each in rest.split(";"))
+    version = VERSIONS.get(parameters.get("proto", "").lower())
+    if kind.strip().lower() != "application/x-protobuf" or version is None:
+        hint = "remote write sends application/x-protobuf, with proto=prometheus.WriteRequest"
+        hint += " (or none) or proto=io.prometheus.write.v2.Request"
+        shown_type = headers.get("content-type", "")[:100]
+        raise Unsupported(f"Content-Type {shown_type!r} is not understood", hint=hint)
+    return version
+
+
+def _pair(parameter: str) -> tuple[str, str]:
+    name, _, value = parameter.partition("=")
+    return name.strip().lower(), value.strip().strip('"')
+
+
+def _is_second(delivery: Delivery) -> bool:
+    try:
+        return _version(delivery.headers) == 2
+    except Unsupported:
+        return False
+
+
+def _written(delivery: Delivery, outcome: Outcome) -> dict[str, str]:
+    """Return how much was written, which version 2 wants to be told.
+
+    A native histogram became two samples. When a request with both histograms and samples was
+    refused in part, the parts are taken to have lost alike; nothing written is always zero.
+    """
+    samples = histograms = 0
+    if isinstance(outcome, Received) and outcome.accepted:
+        _, _, found = _scanned(delivery, Limits(body=1 << 62, series=1 << 30))
+        histograms = -(-outcome.accepted * found.histograms // found.samples)
+        samples = max(0, outcome.accepted - 2 * histograms)
+    prefix = "X-Prometheus-Remote-Write"
+    return {
+        f"{prefix}-Samples-Written": str(samples),
+        f"{prefix}-Histograms-Written": str(histograms),
+        f"{prefix}-Exemplars-Written": "0",
+    }
+
+
+def _scanned(delivery: Delivery, limits: Limits) -> tuple[Bytes, Found, Scanned]:
+    """Unpack a request and read its samples.
+
+    :raises RequestError: it is none, breaks off, or is too large.
+    """
+    version = _version(delivery.headers)
+    encoding = delivery.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ENCODINGS:
+        hint = f"remote write is packed with {' or '.join(ENCODINGS)}"
+        raise Unsupported(f"Content-Encoding {encoding[:40]!r} is not understood", hint=hint)
+    data = np.frombuffer(unpack(delivery.body, encoding, limits.body), dtype=np.uint8)
+    room = len(data) // 2 + 2  # nothing takes less than two bytes
+    samples = min(room, SAMPLES_MAX + 1)
+    found = Found(
+        np.empty((min(room, limits.series), 3), dtype=np.int64),
+        np.empty(samples, dtype=np.uint32),
+        np.empty(samples, dtype=np.int64),
+        np.empty(samples, dtype=np.uint64),
+        np.empty((min(room, SYMBOLS_MAX) if version == 2 else 0, 2), dtype=np.int64),
+    )
+    scanned = Scanned(*scan(data, version, limits.series, found))
+    most = {
+        SERIES: f"{limits.series} series",
+        SAMPLES: f"{SAMPLES_MAX} samples",
+        SYMBOLS: f"{SYMBOLS_MAX} symbols",
+    }
+    if scanned.status in most:
+        hint = "send smaller requests, or raise the limit"
+        raise TooLarge(f"the request has more than {most[scanned.status]}", hint=hint)
+    if scanned.status == OTHER:
+        hint = "name the message that is sent in the Content-Type"
+        message = f"the request is not of version {version} of remote write (byte {scanned.at})"
+        raise Malformed(message, hint=hint)
+    if scanned.status:
+        raise Malformed(f"the request cannot be read from byte {scanned.at} of {len(data)} on")
+    return data, found, scanned
+
+
+class _Decoder:
+    """Remembers the label blocks of one tenant, and the keys they stand for."""
+
+    def __init__(self, name: str, limits: Limits, identity: Identity) -> None:
+        self._name, self._limits, self._identity = name, limits, identity
+        self._seen, self._table = Seen(limits.known), KeyTable(KEYS)
+
+    def decode(self, delivery: Delivery) -> Batch | None:
+        """Return the samples of a request, good or not; None when it has none."""
+        data, found, scanned = _scanned(delivery, self._limits)
+        if scanned.samples == 0:
+            return None
+        if self._seen.full:
+            self._seen, self._table = Seen(self._limits.known), KeyTable(KEYS)
+        labels, slot = found.labels[: scanned.series], found.slot[: scanned.samples]
+        if _version(delivery.headers) == 2:
+            symbols = found.symbol[: scanned.symbols]
+            data, fits = written_out(data, labels, symbols, self._limits)
+            if not fits:
+                hint = "send smaller requests, or raise the limit"
+                raise TooLarge(f"labels are more than {self._limits.body} bytes", hint=hint)
+        too_long = labels[:, 1] - labels[:, 0] > longest(self._limits)
+        labels[too_long & (labels[:, 2] == 0), 2] = LONG
+        numbers = self._seen.resolve(data, labels)
+        rows: Rows = np.empty(scanned.samples, dtype=np.uint32)
+        wanted, without = place(slot, numbers, self._seen.rows, rows)
+        if len(wanted):
+            self._learn(wanted)
+            _, without = place(slot, numbers, self._seen.rows, rows)
+        time = found.time[: scanned.samples]
+        value = found.bits[: scanned.samples].view(np.float64)
+        source = f"{self._name}/{delivery.tenant}" if delivery.tenant else self._name
+        origin = f"{source} request {delivery.number}"
+        unread = pa.RecordBatch.from_pylist([], REJECTS)
+        if without:
+            bad = rows >= REFUSED
+            whys = self._whys(slot[bad] >> np.uint32(2), labels, numbers)
+            unread = _unread(whys, pa.array(time[bad]), pa.array(value[bad]), origin)
+            rows, time, value = rows[~bad], time[~bad], value[~bad]
+        else:
+            time, value = time.copy(), value.copy()  # not to hold the room of the whole scan
+        samples = _rows.samples(rows, time, value)
+        return Batch(source, Cursor(""), self._table, samples, unread, origin=origin)
+
+    def _learn(self, wanted: Rows) -> None:
+        """Read the labels of blocks not asked for so far, and give them rows of the table."""
+        keys, at = list[Key](), len(self._table)
+        rows = self._seen.rows
+        for place_of in wanted.tolist():
+            try:
+                metric, labels = read(self._seen.block(place_of >> 1), self._limits)
+            except Refused:
+                rows[place_of] = REFUSED
+                continue
+            rows[place_of] = at + len(keys)
+            for suffix in ("_count", "_sum") if place_of & 1 else ("",):
+                otherwise = f"source:{self._name}"
+                keys.append(self._identity.key(metric + suffix, labels, otherwise))
+        if keys:
+            columns = [pa.array(each, pa.string()) for each in zip(*keys, strict=True)]
+            self._table.add(pa.RecordBatch.from_arrays(columns, schema=KEYS))
+
+    def _whys(self, series: Rows, labels: Places, numbers: Rows) -> _Whys:
+        """Say once for each series why its samples are refused, and which sample is whose."""
+        distinct, first, whose = np.unique(series, return_index=True, return_inverse=True)
+        whys = list[tuple[Reason, str, str | None]]()
+        for s in distinct.tolist():
+            number = int(numbers[s])
+            if number == ABSENT:
+                whys.append((*UNREAD[int(labels[s, 2])], None))
+                continue
+            block = self._seen.block(number)
+            try:
+                read(block, self._limits)
+            except Refused as refused:
+                whys.append((refused.reason, refused.detail, shown(block)))
+        return _Whys(whys, whose.astype(np.uint32), first)
+
+
+class _Whys(NamedTuple):
+    """Why samples are refused: reason, detail and labels of each series, and whose each is."""
+
+    said: list[tuple[Reason, str, str | None]]
+    whose: Rows  # by sample
+    first: npt.NDArray[np.intp]  # by series: its first sample
+
+
+def _unread(whys: _Whys, time: pa.Array, value: pa.Array, origin: str) -> pa.RecordBatch:
+    """Return REJECTS; the labels are shown once a series, or a request could become gigabytes."""
+    count = len(whys.whose)
+    nothing = pa.array([""]).take(pa.array(np.zeros(count, dtype=np.uint32)))
+    reasons, details, labels = zip(*whys.said, strict=True)
+    offered = np.full(count, len(labels), dtype=np.uint32)
+    offered[whys.first] = np.arange(len(labels), dtype=np.uint32)
+    shown_once = pa.array(
+        [*(text and text[: _rows.OFFERED_MAX] for text in labels), None], pa.string()
+    )
+    origins = pa.array([origin]).take(pa.array(np.zeros(count, dtype=np.uint32)))
+    reason = pa.array([str(each) for each in reasons]).take(pa.array(whys.whose))
+    detail = pa.array(details).take(pa.array(whys.whose))
+    columns = [nothing, nothing, nothing, time, value, shown_once.take(pa.array(offered))]
+    columns += [origins, reason, detail]
+    return pa.RecordBatch.from_arrays(columns, schema=REJECTS)
+
+
+plugin = RemoteWrite
