@@ -31,7 +31,7 @@ class House:
         self.intake = Intake(self.journal, limits=Limits(body=100_000, waiting=300_000))
         self.intake.adopt(rules().contracts)
         self.intake.closed = ""
-        self.paused, self.ended = threading.Event(), threading.Event()
+        self.paused, self.resting, self.ended = (threading.Event() for _ in range(3))
         routes = doors.doors([Plain()], self.intake, lambda: Millis(NOW))
         listening = socket.create_server(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]
@@ -42,8 +42,10 @@ class House:
     def _rounds(self):
         while not self.ended.is_set():
             if self.paused.is_set():
+                self.resting.set()
                 time.sleep(0.01)
                 continue
+            self.resting.clear()
             try:
                 self.intake.round(0.02)
             except StoreFull:
@@ -172,6 +174,7 @@ def test_a_full_disk_is_503_and_the_next_try_succeeds(house):
 
 def test_more_than_may_wait_is_503(house):
     house.paused.set()
+    assert house.resting.wait(10)
     waiting = [threading.Thread(target=house.push, args=(GOOD * 2_000,)) for _ in range(3)]
     for thread in waiting:
         thread.start()
