@@ -79,4 +79,3 @@ def test_milliwatts_and_dbm_are_two_spellings_of_one_power(power):
 def test_any_text_is_a_value_or_a_reason(text, unit):
     found = quantity(text, unit)
     assert isinstance(found, float | Fault)
-
