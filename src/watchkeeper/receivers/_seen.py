@@ -165,7 +165,7 @@ def _resolve(
         if labels[s, 2] != 0:
             continue
         first, length = labels[s, 0], labels[s, 1] - labels[s, 0]
-        number = after[before]
+        number: Int = after[before]
         if (
             number == ABSENT
             or ends[number + 1] - ends[number] != length

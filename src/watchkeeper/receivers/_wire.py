@@ -204,10 +204,12 @@ def _usual(
     """
     end, room = len(data), len(slot)
     while s < series_max and end - at > 3 and data[np.uint64(at)] == tag:
-        length, first = np.int64(data[np.uint64(at + 1)]), at + 2
+        length: Int = np.int64(data[np.uint64(at + 1)])
+        first: Int = at + 2
         if length > 127:
             length, first = length & 127 | np.int64(data[np.uint64(at + 2)]) << 7, at + 3
-        last, stop, samples = first, first + length, n
+        last: Int = first
+        stop, samples = first + length, n
         if length > 0x3FFF or stop > end:
             break
         while stop - last > 1 and data[np.uint64(last)] == 10 and data[np.uint64(last + 1)] < 128:
@@ -245,7 +247,7 @@ def _series(
             return BROKEN, begun, n, histograms, exemplars
         if tag == np.uint64(10) or (tag == np.uint64(8) and version == 2):
             at = passed(data, at, end, tag)
-            apart = apart or last > first and last < begun
+            apart = apart or (last > first and last < begun)
             first, last = (first if last > first else begun), at
         elif tag == np.uint64(18) or tag == histogram:
             start, at = span(data, at, end)
