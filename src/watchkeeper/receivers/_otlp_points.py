@@ -148,9 +148,9 @@ def _fault(time: np.uint64, start: np.uint64, stale: bool, metric: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
-def _seconds(time: np.uint64, start: np.uint64, metric: int) -> float:
+def _seconds(time: np.uint64, start: np.uint64, stale: bool, metric: int) -> float:
     """Return what a value is divided by: the time it was gathered in, or 1."""
-    if (metric >> 8) & 3 == DELTA and (metric & 15) != GAUGE and (metric & 15) != SUMMARY:
+    if (metric >> 8) & 3 == DELTA and not stale:
         return np.float64(time - start) / NS
     return 1.0
 
@@ -189,7 +189,7 @@ def number(
         bits = np.uint64(STALE_BITS)
     elif fault == FINE:
         bits = bits if kind == 33 else _bits(np.float64(np.int64(bits)))
-        bits = _per(bits, _seconds(time, start, metric))
+        bits = _per(bits, _seconds(time, start, stale, metric))
     node = below(slots, nodes, told, parent, POINT, data, first, last)
     return int(_emit(out, node, time, bits, fault))
 
@@ -306,7 +306,7 @@ def compound(
     node = below(slots, nodes, told, parent, POINT, data, facts.first, facts.last)
     if fault != FINE or node < 0:
         return int(_emit(out, node, time, np.uint64(0), fault))
-    seconds = _seconds(time, facts.start, metric)
+    seconds = _seconds(time, facts.start, stale, metric)
     ended = DONE
     for role in (COUNT, SUM, MIN, MAX):
         bits = _per(_bits(np.float64(facts.number)), seconds)

@@ -1,0 +1,113 @@
+"""OpenTelemetry metrics over gRPC, for senders that cannot speak HTTP. An extra: needs grpcio.
+
+A call is one delivery with a protobuf body; what decodes and answers it is the receiver `otlp`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
+
+from watchkeeper.errors import ConfigError, RequestError
+from watchkeeper.model import Millis
+from watchkeeper.receivers import Delivery, Outcome
+from watchkeeper.receivers.otlp import (
+    PROTOBUF,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+    Otlp,
+    status_bytes,
+    status_of,
+)
+
+SERVICE, METHOD = "opentelemetry.proto.collector.metrics.v1.MetricsService", "Export"
+MESSAGE_MAX = 20 << 20  # bytes after unpacking; what is longer is refused before it is read
+THREADS = 8  # calls at once; the others wait in gRPC's own queue
+CALLS_MAX = 256  # running and waiting; beyond, gRPC itself answers RESOURCE_EXHAUSTED
+DETAILS = "grpc-status-details-bin"
+
+
+def serve(
+    host: str, port: int, take: Callable[[Delivery], Outcome]
+) -> tuple[int, Callable[[float], None]]:
+    """Listen for exports; return the port and what stops it within so many seconds.
+
+    :param port: 0 takes a free one.
+    :param take: makes a delivery durable; called from several threads at once. Headers of the
+        delivery are the call's metadata; number and tenant are for `take` to fill in.
+    :raises ConfigError: grpcio is not installed, or the port is taken.
+    """
+    grpc = _grpc()
+    handler = grpc.unary_unary_rpc_method_handler(_Export(grpc, take))
+    server = grpc.server(
+        ThreadPoolExecutor(THREADS, thread_name_prefix="otlp-grpc"),
+        options=[
+            ("grpc.max_receive_message_length", MESSAGE_MAX),
+            ("grpc.so_reuseport", 0),  # or two houses would share a port without a word
+        ],
+        maximum_concurrent_rpcs=CALLS_MAX,
+    )
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})]
+    )
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error}") from None
+    server.start()
+
+    def stop(grace: float) -> None:
+        server.stop(grace).wait()
+
+    return bound, stop
+
+
+def _grpc() -> ModuleType:
+    try:
+        import grpc
+    except ImportError:
+        raise ConfigError(
+            "OTLP over gRPC needs grpcio", hint="pip install watchkeeper[otlp-grpc]"
+        ) from None
+    return grpc
+
+
+class _Export:
+    """Answers one call: bytes in, bytes out."""
+
+    def __init__(self, grpc: Any, take: Callable[[Delivery], Outcome]) -> None:
+        self._take, self._receiver = take, Otlp()
+        self._codes = {
+            RESOURCE_EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+            UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+        }
+        self._otherwise = grpc.StatusCode.INVALID_ARGUMENT
+
+    def __call__(self, body: bytes, context: Any) -> bytes:
+        delivery = Delivery(
+            "POST",
+            f"/{SERVICE}/{METHOD}",
+            {},
+            {**_headers(context.invocation_metadata()), "content-type": PROTOBUF},
+            body,
+            Millis(time.time_ns() // 1_000_000),
+        )
+        outcome = self._take(delivery)
+        if isinstance(outcome, RequestError):
+            code, message = status_of(outcome)
+            told = status_bytes(code, message, outcome.retry_after)
+            context.set_trailing_metadata(((DETAILS, told),))
+            context.abort(self._codes.get(code, self._otherwise), message)
+        return self._receiver.answer(delivery, outcome).body
+
+
+def _headers(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
+    """Return the metadata that is text. gRPC has unpacked the body already."""
+    return {
+        name: value
+        for name, value in metadata
+        if isinstance(value, str) and name not in ("content-encoding", "grpc-encoding")
+    }
