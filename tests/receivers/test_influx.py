@@ -483,7 +483,7 @@ PIECES = st.sampled_from(
 
 
 BLOCK, BLANK = re.compile(rb"(?:\\ |[^ \n])*"), re.compile(rb"[ \t\r]*")
-NAME, VALUE = re.compile(rb"(?:\\[,= ]|[^,= \n])+="), re.compile(rb"[^, \n\r]*")
+NAME, VALUE = re.compile(rb"(?:\\[,= ]|(?!\\[,= ])[^,= \n])+="), re.compile(rb"[^, \n\r]*")
 TEXT = re.compile(rb'"(?:\\["\\]|[^"\\]|\\(?!["\\]))*"')
 TIME = re.compile(rb"[ \t\r]*(-?[0-9]+)?[ \t\r]*(?=\n|\Z)")
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from watchkeeper.model import Times
 from watchkeeper.receivers._floats import U64, double_bits
-from watchkeeper.receivers._numbered import word
+from watchkeeper.receivers._wire import word
 
 Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int32]

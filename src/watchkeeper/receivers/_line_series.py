@@ -6,13 +6,16 @@ import hashlib
 import re
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from watchkeeper.identity import Identity, Key
 from watchkeeper.key_table import KeyTable
 from watchkeeper.model import KEYS, Reason, Rows
 from watchkeeper.receivers import Limits
-from watchkeeper.receivers._numbered import ABSENT, Bytes, Pairs, Places, Strings
+from watchkeeper.receivers._line_protocol import Bytes, Places
+from watchkeeper.receivers._pairs import ABSENT, Pairs
+from watchkeeper.receivers._seen import Seen
 
 _COMMA, _EQUALS = re.compile(r"(?<!\\),"), re.compile(r"(?<!\\)=")
 _ESCAPED, _ESCAPED_MEASUREMENT = re.compile(r"\\([,= ])"), re.compile(r"\\([, ])")
@@ -39,15 +42,17 @@ class Series:
     def __init__(self, limits: Limits, identity: Identity, otherwise: str, first: bytes) -> None:
         self._limits, self._identity, self._otherwise = limits, identity, otherwise
         seed = int.from_bytes(hashlib.sha256(first).digest()[:8], "little")
-        self._blocks, self._names, self._pairs = Strings(seed), Strings(seed), Pairs(seed)
+        self._blocks, self._names = Seen(limits.known), Seen(limits.known)
+        self._pairs = Pairs(seed)
         self.table = KeyTable(KEYS)
         self.refused: dict[int, Refused] = {}  # by number of the pair
         self._rows: Rows = np.empty(0, np.uint32)  # by number of the pair; ABSENT if refused
 
     @property
-    def known(self) -> int:
-        """How many series and refused ones are remembered, or blocks if there are more."""
-        return max(self._pairs.count, self._blocks.count, self._names.count)
+    def full(self) -> bool:
+        """Whether it is time to forget all and begin anew."""
+        many = self._pairs.count > self._limits.known
+        return many or self._blocks.full or self._names.full
 
     @property
     def unnamed(self) -> int:
@@ -59,8 +64,8 @@ class Series:
 
         :param points: and `samples`: as Tokens has them.
         """
-        blocks = self._blocks.number(data, points[:, 0], points[:, 1])
-        names = self._names.number(data, samples[:, 1], samples[:, 2])
+        blocks = self._blocks.resolve(data, _stretches(points))
+        names = self._names.resolve(data, _stretches(samples[:, 1:3]))
         return self._pairs.number(blocks, samples[:, 0], names)
 
     def learn(self) -> Rows:
@@ -75,9 +80,9 @@ class Series:
         for number in range(first, self._pairs.count):
             block, name = self._pairs[number]
             if block not in parsed:
-                parsed[block] = self._block(self._blocks[block])
+                parsed[block] = self._block(self._blocks.block(block))
             try:
-                keys.append(self._key(parsed[block], self._names[name]))
+                keys.append(self._key(parsed[block], self._names.block(name)))
             except _Fault as fault:
                 self.refused[number] = fault.reason, fault.detail
             else:
@@ -123,6 +128,13 @@ class Series:
     def _fits(text: str, limit: int) -> None:
         if len(text) > limit or len(text.encode()) > limit:
             raise _Fault(Reason.TOO_LARGE, f"at most {limit} bytes, not {text[:40]!r}…")
+
+
+def _stretches(places: Places) -> npt.NDArray[np.int64]:
+    """Return beginnings and ends as `Seen` asks for them, none of them refused."""
+    stretches = np.zeros((len(places), 3), np.int64)
+    stretches[:, :2] = places
+    return stretches
 
 
 def _text(raw: bytes) -> str:

@@ -31,12 +31,13 @@ from watchkeeper.receivers._line_protocol import (
     NOT_A_NUMBER,
     TOO_MANY,
     UNCLOSED,
+    Places,
     Tokens,
     scan,
     tokens,
 )
 from watchkeeper.receivers._line_series import Series
-from watchkeeper.receivers._numbered import ABSENT, Places
+from watchkeeper.receivers._pairs import ABSENT
 from watchkeeper.receivers._rows import OFFERED_MAX, Rejects, samples
 from watchkeeper.receivers._unpack import unpack
 
@@ -155,7 +156,7 @@ class Lines:
             raise Malformed(f"precision {given!r} is unknown", hint="ns, us, ms, s, m or h")
         source = f"{self._name}/{delivery.tenant}" if delivery.tenant else self._name
         origin = f"{source} request {delivery.number}"
-        if self._series is None or self._series.known > self._limits.known:
+        if self._series is None or self._series.full:
             self._series = Series(self._limits, self._identity, f"source:{self._name}", body)
         if not body:
             return None
