@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 from collections import Counter
+from contextlib import suppress
 
 PAGE = b"a 1\nb 2\n"
 
@@ -35,7 +36,8 @@ class Server:
         self.socket.close()
         with self.lock:
             for one in self.open:
-                one.shutdown(socket.SHUT_RDWR) if one.fileno() >= 0 else None
+                with suppress(OSError):  # it may be gone already
+                    one.shutdown(socket.SHUT_RDWR)
         for thread in [self.thread, *self.threads]:
             thread.join(5)
             assert not thread.is_alive()
@@ -54,13 +56,10 @@ class Server:
 
     def serve(self, one):
         with one:
-            try:
+            with suppress(OSError):  # the client has gone, which is what it should do
                 self.behave(self, one)
-            except OSError:
-                pass  # the client has gone, which is what it should do
-            finally:
-                with self.lock:
-                    self.open.discard(one)
+            with self.lock:
+                self.open.discard(one)
 
     def request(self, one):
         """Read one request; return its path and headers."""

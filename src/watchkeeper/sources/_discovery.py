@@ -127,7 +127,8 @@ def endpoint(text: str, labels: Mapping[str, str], ways: Ways, identity: Identit
     try:
         parts = urlsplit(checked_url(url))
     except ConfigError as error:
-        raise InputError(f"target {text[:100]!r}: {error.args[0]}", hint=error.hint) from None
+        named = text.rpartition("@")[2][:100]  # what stands before may be a password
+        raise InputError(f"target {named!r}: {error.args[0]}", hint=error.hint) from None
     host = str(parts.hostname)
     shown = f"[{host}]" if ":" in host else host
     instance = f"{shown}:{parts.port or PORTS[parts.scheme]}"

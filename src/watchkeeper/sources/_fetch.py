@@ -86,6 +86,12 @@ def checked_url(url: str) -> str:
 
     :raises ConfigError: another scheme than http or https, no host, or credentials in it.
     """
+    authority = url.partition("://")[2].partition("/")[0]
+    if "@" in authority:  # looked at first, so that no message shows them
+        raise ConfigError(
+            f"credentials in the URL for {authority.rpartition('@')[2]}",
+            hint="use basic_auth_user and basic_auth_password_file, or bearer_token_file",
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -93,11 +99,6 @@ def checked_url(url: str) -> str:
         raise ConfigError(f"not a URL: {error}", hint="write http://host[:port]/path") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise ConfigError(f"not an http or https URL: {url[:100]!r}")
-    if "@" in parts.netloc:
-        raise ConfigError(
-            f"credentials in the URL for {parts.hostname}",
-            hint="use basic_auth_user and basic_auth_password_file, or bearer_token_file",
-        )
     if not url.isascii() or any(letter <= " " for letter in url):
         raise ConfigError(
             f"the URL for {parts.hostname} holds spaces or letters beyond ASCII",
@@ -130,15 +131,15 @@ class Client:
             found = self._once(url, {**headers, **shown}, deadline)
             if isinstance(found, Page):
                 return found
-            there = urljoin(url, found)
+            try:
+                there = checked_url(urljoin(url, found))
+            except (ConfigError, ValueError) as error:
+                raise InputError(f"{_shown(url)}: redirect: {error.args[0]}") from None
             if _origin(there) != _origin(url):
                 shown = {}
-            if urlsplit(url).scheme == "https" and urlsplit(there).scheme != "https":
+            if url.startswith("https:") and not there.startswith("https:"):
                 raise InputError(f"{_shown(url)}: a redirect away from https", hint="refused")
-            try:
-                url = checked_url(there)
-            except ConfigError as error:
-                raise InputError(f"{_shown(url)}: redirect: {error.args[0]}") from None
+            url = there
         raise InputError(
             f"{_shown(url)}: too many redirects",
             hint="configure the final address, or allow some with follow_redirects",

@@ -66,6 +66,7 @@ class Rounds:
     """
 
     pause = 0.0  # `poll` itself waits for answers
+    interval: float  # seconds between two questions to one target
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class Rounds:
         per_host: int = PER_HOST,
     ) -> None:
         self._collector, self._name = collector, collector.name
-        self._interval = collector.interval
+        self.interval = collector.interval
         self._allowed = min(collector.timeout, DEADLINE_SHARE * collector.interval)
         self._workers = workers
         self._budget = Budget()
@@ -96,7 +97,7 @@ class Rounds:
         self._looking: float | None = None
         self._unlisted = ""
         # Rounds begin at whole multiples of the interval on the wall, like those of Prometheus.
-        self._origin = time.monotonic() - time.time() % self._interval
+        self._origin = time.monotonic() - time.time() % self.interval
         self._start("schedule", self._schedule)
         self._start("discover", self._discover)
 
@@ -158,7 +159,7 @@ class Rounds:
                 self._looking = None
                 with self._changed:
                     self._adopt(listed)
-            self._closed.wait(self._interval)
+            self._closed.wait(self.interval)
 
     def _missed(self, error: str) -> None:
         if not self._unlisted:
@@ -178,7 +179,7 @@ class Rounds:
         for name, target in wanted.items():
             known = self._standings.get(name)
             if known is None:
-                known = self._standings[name] = Standing(self._name, target, self._interval)
+                known = self._standings[name] = Standing(self._name, target, self.interval)
                 self._plan(known, time.monotonic())
             elif known.target != target:
                 self._answer(known.renamed(target, _wall()))
@@ -188,8 +189,8 @@ class Rounds:
 
     def _plan(self, standing: Standing, after: float) -> None:
         """Set the next time a target is due, strictly after a moment."""
-        first = self._origin + _place(standing.target.name) * self._interval
-        due = first + ((after - first) // self._interval + 1) * self._interval
+        first = self._origin + _place(standing.target.name) * self.interval
+        due = first + ((after - first) // self.interval + 1) * self.interval
         self._number += 1
         heapq.heappush(self._due, (due, self._number, standing))
 

@@ -7,12 +7,14 @@ before somebody leaves there.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import heapq
+from collections import Counter
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 Gates = tuple[str, ...]
+_Waiting = tuple[int, T, Gates]
 
 
 class Turns(Generic[T]):
@@ -24,35 +26,43 @@ class Turns(Generic[T]):
 
     def __init__(self, limits: Mapping[str, int], limit: int) -> None:
         self._limits, self._limit = limits, limit
-        self._ready: deque[tuple[T, Gates]] = deque()
-        self._parked: dict[str, deque[tuple[T, Gates]]] = {}
+        self._count = 0
+        self._ready: list[_Waiting[T]] = []  # heaps, the first to come on top
+        self._parked: dict[str, list[_Waiting[T]]] = {}
         self._inside: Counter[str] = Counter()
 
     def add(self, one: T, gates: Gates) -> None:
         """Line up."""
-        self._ready.append((one, gates))
+        self._count += 1
+        heapq.heappush(self._ready, (self._count, one, gates))
 
     def take(self) -> tuple[T, Gates] | None:
         """Let the first in that finds no gate full; `leave` its gates when it is done."""
         while self._ready:
-            one, gates = self._ready.popleft()
+            waiting = heapq.heappop(self._ready)
+            _, one, gates = waiting
             full = next((gate for gate in gates if self._is_full(gate)), None)
             if full is None:
                 self._inside.update(gates)
                 return one, gates
-            self._parked.setdefault(full, deque()).append((one, gates))
+            heapq.heappush(self._parked.setdefault(full, []), waiting)
+            for gate in gates:  # the place it was called to is another's now
+                self._call(gate)
         return None
 
     def leave(self, gates: Gates) -> None:
-        """Go out, and let the first who waits at each of the gates try again, before the others."""
+        """Go out, and let the first who waits at each of the gates try again."""
         for gate in gates:
             self._inside[gate] -= 1
             if not self._inside[gate]:
                 del self._inside[gate]
-            waiting = self._parked.get(gate)
-            if waiting:
-                self._ready.appendleft(waiting.popleft())
-            if waiting is not None and not waiting:
+            self._call(gate)
+
+    def _call(self, gate: str) -> None:
+        waiting = self._parked.get(gate)
+        if waiting and not self._is_full(gate):
+            heapq.heappush(self._ready, heapq.heappop(waiting))
+            if not waiting:
                 del self._parked[gate]
 
     def _is_full(self, gate: str) -> bool:

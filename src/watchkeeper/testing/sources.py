@@ -4,11 +4,13 @@
         check(source)
 
 A source whose telemetry is all there already (files) must pass all of them; a sampler, which
-measures something new at every poll, those of `sampler_checks`.
+measures something new at every poll, those of `sampler_checks`; a collector, whose targets must be
+there and answer, those of `collector_checks`.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -18,11 +20,14 @@ import pyarrow as pa
 from watchkeeper.errors import InputError
 from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor
 from watchkeeper.sources import Reader, Source
+from watchkeeper.sources._rounds import Rounds
 
 SourceCheck = Callable[[Source], None]
 Offered = Counter[tuple[object, ...]]
 POLLS_MAX = 10_000
 SAMPLES_MAX = 3  # polls of a source that always has something
+ROUNDS_MAX, SLACK = 2, 5.0  # rounds, and seconds more, in which every target must have been heard
+CLOSED_MAX = 3.0  # seconds
 
 
 def source_checks() -> Iterator[SourceCheck]:
@@ -37,6 +42,14 @@ def sampler_checks() -> Iterator[SourceCheck]:
     yield check_it_has_a_name_and_an_interval
     yield check_batches_fit_the_model
     yield check_closing_twice_is_safe
+
+
+def collector_checks() -> Iterator[SourceCheck]:
+    """Yield the behaviours of a source that asks many targets."""
+    yield check_it_has_a_name_and_an_interval
+    yield check_every_target_is_heard_within_a_round
+    yield check_batches_of_rounds_fit_the_model
+    yield check_closing_rounds_is_quick_and_safe
 
 
 def check_it_has_a_name_and_an_interval(source: Source) -> None:
@@ -74,6 +87,67 @@ def check_closing_twice_is_safe(source: Source) -> None:
     next(_some(reader), None)
     reader.close()
     reader.close()
+
+
+def check_every_target_is_heard_within_a_round(source: Source) -> None:
+    """Each target answers; what it says comes with `up`, how long it took and how much it was."""
+    reader = _rounds(source)
+    try:
+        found = [contents(batch) for batch in _round(reader)]
+        ups = {key[0]: key for one in found for key in one if key[1] == "up"}
+        assert len(ups) >= 1
+        assert all(state.succeeded is not None for state in reader.states()), reader.states()
+        assert all(state.state == "closed" for state in reader.states())
+        readings = {"up", "scrape_duration_seconds", "scrape_samples_scraped"}
+        assert any(key[1] not in readings for one in found for key in one), "nothing but readings"
+    finally:
+        reader.close()
+
+
+def check_batches_of_rounds_fit_the_model(source: Source) -> None:
+    """Batches have the schemas of the model, keys are distinct, and cursors never go back."""
+    reader = _rounds(source)
+    try:
+        cursors = []
+        for batch in _round(reader):
+            assert batch.source == source.name
+            assert isinstance(batch.keys, pa.RecordBatch)
+            assert sum(contents(batch).values()) == batch.offered
+            cursors.append(int(batch.cursor))
+            keys = list(zip(*(c.to_pylist() for c in batch.keys.columns), strict=True))
+            assert len(set(keys)) == len(keys), "a key appears twice"
+        assert cursors == sorted(cursors)
+    finally:
+        reader.close()
+
+
+def check_closing_rounds_is_quick_and_safe(source: Source) -> None:
+    """`close` ends what is under way, and may be called again."""
+    reader = _rounds(source)
+    next(_round(reader))
+    began = time.monotonic()
+    reader.close()
+    reader.close()
+    assert time.monotonic() - began < CLOSED_MAX
+
+
+def _rounds(source: Source) -> Rounds:
+    reader = source.open(None)
+    assert isinstance(reader, Rounds), "`open` returns Rounds"
+    return reader
+
+
+def _round(reader: Rounds) -> Iterator[Batch]:
+    """Yield batches until every target has been heard."""
+    end = time.monotonic() + ROUNDS_MAX * reader.interval + SLACK
+    while not (reader.states() and all(state.succeeded for state in reader.states())):
+        assert time.monotonic() < end, reader.states()
+        batch = reader.poll()
+        if batch is not None:
+            yield batch
+    batch = reader.poll()
+    if batch is not None:
+        yield batch
 
 
 def check_reading_twice_is_the_same(source: Source) -> None:
