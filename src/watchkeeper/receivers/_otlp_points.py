@@ -301,7 +301,8 @@ def compound(
         return facts.status
     time, stale = facts.time, facts.stale
     fault = _fault(time, facts.start, stale, metric)
-    if fault == FINE and buckets and 0 < facts.counts_many != facts.bounds_many + 1:
+    buckets = buckets and facts.counts_many > 0 and not stale
+    if fault == FINE and buckets and facts.counts_many != facts.bounds_many + 1:
         fault = BAD_BUCKETS
     node = below(slots, nodes, told, parent, POINT, data, facts.first, facts.last)
     if fault != FINE or node < 0:
@@ -320,7 +321,7 @@ def compound(
         if has and ended == DONE:
             one = below(slots, nodes, told, node, role, data, at, at)
             ended = _emit(out, one, time, bits, FINE)
-    if ended == DONE and buckets and not stale:
+    if ended == DONE and buckets:
         ended = _buckets(slots, nodes, told, out, data, node, facts, seconds)
     while ended == DONE and kind == SUMMARY and not stale and at < end:
         tag, _, payload, stop = field(data, at, end)
