@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from watchkeeper.detectors import Detector, Samples, _rates
+from watchkeeper.detectors._prefetch import AHEAD, prefetch
 from watchkeeper.model import Floats, Times, Traits, append, digest
 
 NO_DEADLINE = (1 << 63) - 1
@@ -119,6 +120,7 @@ def tempered(score: float, value: float, expected: float, worse: int, warn: floa
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _onsets(alarms: Any, row: Any, score: Any, onset: Any) -> None:
     for i in range(len(row)):
+        prefetch(alarms, row[min(i + AHEAD, len(row) - 1)], 0)
         r, s = row[i], score[i]
         at, largest = int(alarms[r, AT]), alarms[r, 0]
         for k in range(1, BLOCKS):
@@ -167,7 +169,9 @@ class Ensemble:
         have = len(state.alarms)
         if rows <= have:
             return state
-        more = self.fresh(rows - have)
+        if rows - have > CHUNK:  # what is new exists twice for a moment
+            state = self.grow(state, rows - CHUNK)
+        more = self.fresh(rows - len(state.alarms))
 
         def longer(old: tuple[Any, ...], new: tuple[Any, ...]) -> Any:
             return type(old)(*map(append, old, new))

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from watchkeeper.detectors._prefetch import AHEAD, prefetch
 from watchkeeper.model import Flags, Floats, Rows, Times
 
 WRAP = 4294967296.0
@@ -36,6 +37,7 @@ def fresh(rows: int) -> State:
 def _rates(state: Any, row: Any, time: Any, bits: Any, value: Any, counter: Any, out: Any) -> None:
     into = out.view(np.float64)
     for i in range(len(row)):
+        prefetch(state, row[min(i + AHEAD, len(row) - 1)], 0)
         r, x = row[i], value[i]
         if not counter[r] or not math.isfinite(x):
             out[i] = bits[i]  # as integers, or a stale marker would lose its payload

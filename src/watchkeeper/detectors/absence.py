@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from watchkeeper.detectors import Samples, Scored
 from watchkeeper.detectors import _tail as tail
+from watchkeeper.detectors._prefetch import AHEAD, prefetch
 from watchkeeper.model import STALE_BITS, Floats, Times, Traits
 
 INTERVAL, COUNT = range(2)  # columns; the interval in milliseconds
@@ -34,6 +35,7 @@ def _deadlines(state: Any, row: Any, arrived: Any, bits: Any, knobs: Any, out: A
     patience, least, unlearned, pace = knobs
     last, known = state
     for i in range(len(row)):
+        prefetch(state, row[min(i + AHEAD, len(row) - 1)], 0)
         r, now = row[i], arrived[i]
         count = known[r, COUNT]
         if last[r] >= 0:

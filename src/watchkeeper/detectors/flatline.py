@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from watchkeeper.detectors import Samples, Scored
 from watchkeeper.detectors import _tail as tail
+from watchkeeper.detectors._prefetch import AHEAD, prefetch
 from watchkeeper.model import Floats, Times, Traits
 
 RUN, USUAL, LONGEST, RUNS = range(4)  # columns of the state; lengths in samples
@@ -37,6 +38,7 @@ def _score(state: Any, row: Any, value: Any, knobs: Any, out: Any) -> None:
     surprise, reach, fade, at_zero = knobs
     last, run = state
     for i in range(len(row)):
+        prefetch(state, row[min(i + AHEAD, len(row) - 1)], 0)
         r, x = row[i], value[i]
         if not math.isfinite(x):
             continue

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from watchkeeper.detectors import Samples, Scored
 from watchkeeper.detectors import _tail as tail
+from watchkeeper.detectors._prefetch import AHEAD, prefetch
 from watchkeeper.model import Floats, Times, Traits
 
 CHARTS = 3
@@ -59,6 +60,9 @@ def _score(state: Any, row: Any, value: Any, bias: Any, charts: Any, knobs: Any,
     memory, _rough, clip, delay = knobs
     mean, size, tails = state
     for i in range(len(row)):
+        ahead = row[min(i + AHEAD, len(row) - 1)]
+        prefetch(state, ahead, 0)
+        prefetch(mean, ahead, LAST)
         r, x = row[i], tail.clamp(value[i], tail.LARGEST)
         if not math.isfinite(x):
             continue

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from watchkeeper.detectors import Samples, Scored
 from watchkeeper.detectors import _tail as tail
+from watchkeeper.detectors._prefetch import AHEAD, prefetch
 from watchkeeper.model import Floats, Times, Traits
 
 PREDICTORS = 3  # the value before, a fast and a slow exponential average; the best one so far leads
@@ -31,6 +32,7 @@ def _score(state: Any, row: Any, value: Any, worse: Any, knobs: Any, out: Any) -
     pace = (1.0, fast, slow)
     level, error, tails = state
     for i in range(len(row)):
+        prefetch(state, row[min(i + AHEAD, len(row) - 1)], 0)
         r, x = row[i], tail.clamp(value[i], tail.LARGEST)
         if not math.isfinite(x):
             continue

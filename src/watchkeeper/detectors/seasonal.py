@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from watchkeeper.detectors import Samples, Scored
 from watchkeeper.detectors import _tail as tail
+from watchkeeper.detectors._prefetch import AHEAD, prefetch
 from watchkeeper.model import Floats, Times, Traits
 
 DAY = 86_400_000  # milliseconds
@@ -42,19 +43,16 @@ class State(NamedTuple):
 
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _place(t: int) -> Any:
-    """Return the ms after midnight, and the bin, the hour and the block of the week."""
+    """Return the bin, the hour and the block of the week of a time, and what it lies between.
+
+    Those are the number of the bin whose centre was last, and how far beyond it, in bins.
+    """
     date = t // DAY
     into = t - date * DAY
     b = into // WIDTH
-    return into, b, b * HOURS // BINS, date % 7 * BLOCKS + b * BLOCKS // BINS
-
-
-@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
-def _between(into: int) -> Any:
-    """Return the bin whose centre was last, and how far beyond it `into` lies, in bins."""
     place = into / WIDTH + (BINS - 0.5)  # one day on, so that it is positive
     left = int(place)
-    return left, place - left
+    return b, b * HOURS // BINS, date % 7 * BLOCKS + b * BLOCKS // BINS, left, place - left
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
@@ -81,12 +79,16 @@ def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, 
         share = min(max(t - times[r, 1], 0), WIDTH) / WIDTH
         times[r, 1] = t
         age = (t - times[r, 0]) / DAY
-        into, b, h, w = _place(t)
+        b, h, w, left, beyond = _place(t)
+        ahead = row[min(i + AHEAD, len(row) - 1)]
+        prefetch((level, times, small, tails), ahead, 0)
+        prefetch(day, ahead, b)
+        prefetch(hour, ahead, h)
+        prefetch(week, ahead, w)
         habit, own = day[r, b], hour[r, h]
         if b + 1.0 != small[r, BIN]:
             small[r, BIN], small[r, VISIT] = b + 1.0, 0.0
             small[r, PRIOR] = 0.0 if math.isnan(habit) else min(max(age, 1.0), days)
-        left, beyond = _between(into)
         before, after = day[r, left % BINS], day[r, (left + 1) % BINS]
         offset = before + beyond * (after - before)
         known = age >= 1.0 and not math.isnan(offset)
@@ -95,27 +97,25 @@ def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, 
         floor = tail.STILL * abs(level[r]) + tail.TINIEST
         usual = small[r, ERROR]
         most = clip * max(usual, floor) if seen >= tail.WARMUP else math.inf
-        spread = 1.25 * (0.5 * (usual + own) if own > 0.0 and age >= SPREAD_AFTER else usual)
-        spread = max(spread, floor)
+        both = own > 0.0 and age >= SPREAD_AFTER
+        spread = max(1.25 * (0.5 * (usual + own) if both else usual), floor)
         score, now = tail.rate(now, abs(move) / spread)
         tail.keep(tails, r, now)
-        score = tail.damped(score, move, worse[r], damp)
-        out[3, i] = score if age >= SPREAD_AFTER else 0.5 * score
+        score *= 1.0 if age >= SPREAD_AFTER else 0.5
+        out[3, i] = tail.damped(score, move, worse[r], damp)
         if known:
             reach = now[tail.LIMIT] * spread
             out[0, i], out[1, i], out[2, i] = expected, expected - reach, expected + reach
-        cold = 1.0 / (seen + 1.0)
         held = tail.clamp(move, most)
         size, far = abs(held), x - level[r]
-        small[r, ERROR] += max(spread_pace, cold) * (size - small[r, ERROR])
+        small[r, ERROR] += max(spread_pace, 1.0 / (seen + 1.0)) * (size - small[r, ERROR])
         hour[r, h] = _habit(own, size, share, min(age, days))
         small[r, VISIT] += share
         pace = share / (small[r, PRIOR] + max(small[r, VISIT], share) + 1e-6)
-        taught = held if known else far - habit
-        day[r, b] = far if math.isnan(habit) else habit + pace * taught
+        day[r, b] = far if math.isnan(habit) else habit + pace * (held if known else far - habit)
         if age >= WEEK_AFTER:
             week[r, w] += BLOCK_PACE * share * BLOCKS / BINS * held
-        level[r] += max(0.5 * share / BINS, cold) * held
+        level[r] += max(0.5 * share / BINS, 1.0 / (seen + 1.0)) * held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
