@@ -202,16 +202,15 @@ def test_a_series_that_is_no_longer_said_ends(start):
 
 
 def test_a_target_that_is_no_longer_listed_ends_and_may_come_back(start):
-    does = {"t": says("m"), "u": says("m")}
-    fleet = Fleet(does, interval=0.2)
+    fleet = Fleet({"t": says("m"), "u": says("m")}, interval=0.2)
     heard = start(fleet)
     heard.until(lambda: heard.of("t") and heard.of("u"))
-    gone = does.pop("t")
+    fleet.listing = lambda: [target("u")]
     heard.until(lambda: heard.changes("t") == ["gone"])
     for metric in ("m", "up", "scrape_duration_seconds", "scrape_samples_scraped"):
         assert heard.of("t", metric)[-1] == STALE
     assert [state.name for state in heard.rounds.states()] == ["u"]
-    does["t"] = gone
+    fleet.listing = None
     heard.until(lambda: heard.of("t")[-1] == 1.0)
     assert heard.of("t").count(STALE) == 1
 
