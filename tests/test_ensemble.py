@@ -323,7 +323,7 @@ def test_a_checkpoint_of_other_detectors_or_another_layout_is_refused() -> None:
         load(of("flatline"), stored)
     newer = type("Robust", (type(of("robust").detectors[0]),), {"state_version": 2})
     newer.__module__ = "watchkeeper.detectors.robust"
-    with pytest.raises(StoreVersion, match="not by layout 1 with robust v2"):
+    with pytest.raises(StoreVersion, match="not by layout 2 with robust v2"):
         load(Ensemble((newer(),)), stored)
 
 

@@ -30,7 +30,7 @@ from watchkeeper.model import (
     Millis,
     canonical,
 )
-from watchkeeper.pipeline import Decider, Fold
+from watchkeeper.pipeline import Decider, Fold, Offer
 from watchkeeper.quarantine import release
 
 ENGINE = Local(workers=1)
@@ -99,7 +99,9 @@ class Stores:
         return self
 
     def offer(self, rows, at):
-        return pipeline.ingest([(batch(rows), Millis(at))], self.rulebook.contracts, self.journal)
+        return pipeline.ingest(
+            [Offer(batch(rows), Millis(at))], self.rulebook.contracts, self.journal
+        )
 
     def decider(self):
         return Decider(self.journal, self.ledger, config.read_rulebook, ENGINE)
@@ -206,6 +208,7 @@ def test_rejected_samples_of_an_open_tick_survive_a_restart(stores):
     stores.offer([("host:a", CPU, START + 10_500, 9.0)], START + 10_600)
     decider = stores.decider()
     drain(decider)
+    decider.save()  # the one begun before, if any
     assert not decider.save()  # the tick that rejected it is still open
     telemetry(stores, seconds=1, hot_from=99)
     stores.journal.note(Control("heartbeat", "test", "{}"), Millis(START + 13_000))

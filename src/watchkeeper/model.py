@@ -334,6 +334,7 @@ class Checkpoint:
     body: bytes
 
 
+ROWS = 4096  # the least a column has room for once it grows
 A = TypeVar("A", bound=npt.NDArray[Any])
 C = TypeVar("C", bound=tuple[Any, ...])
 
@@ -365,7 +366,10 @@ def append(column: A, more: A) -> A:
     """
     count, shape, room = len(column) + len(more), column.shape[1:], column.base
     if not isinstance(room, Room) or count > len(room):
-        room = Room((2 * count, *shape), column.dtype)
+        size = ROWS
+        while size < count:
+            size *= 16  # seldom, for a column that moves holds everybody up
+        room = Room((size, *shape), column.dtype)
         room[: len(column)] = column
     room[len(column) : count] = more
     return np.ndarray((count, *shape), column.dtype, room)  # type: ignore[return-value]

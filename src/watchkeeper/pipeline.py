@@ -11,6 +11,7 @@ Everything between them is pure, so `replay` over the same journal gives the sam
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from watchkeeper.errors import ActionRefused, CorruptionError, VerifyError
 from watchkeeper.journal import Journal
 from watchkeeper.key_table import KeyTable
 from watchkeeper.ledger import Ledger, step_link_body
+from watchkeeper.ledger._saver import Saver
 from watchkeeper.model import (
     Batch,
     Checked,
@@ -93,11 +95,18 @@ class Fold:
         self.state, observed = core.take(self.rulebook, self.state, entry, self.engine)
         return observed
 
-    def checkpoint(self) -> Checkpoint | None:
-        """Return a checkpoint, or None while something is pending."""
+    def picture(self) -> checkpoint.Picture | None:
+        """Return what a checkpoint holds, or None while something is pending."""
         if self.rulebook is None or self.state is None or not self.state.pending.empty:
             return None
-        return checkpoint.dump(self.rulebook, self.state)
+        return checkpoint.picture(self.rulebook, self.state)
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return a checkpoint, or None while something is pending."""
+        now = self.picture()
+        if now is None:
+            return None
+        return Checkpoint(now.offset, now.tick, b"".join(checkpoint.pieces(now)))
 
     def _adopt(self, rulebook: Rulebook, entry: Entry) -> None:
         if self.rulebook is None or self.state is None:
@@ -177,7 +186,10 @@ def _joined(checked: Sequence[Checked]) -> list[Checked]:
 
 
 class Decider:
-    """Carries the journal into the ledger. One at a time owns a ledger."""
+    """Carries the journal into the ledger. One at a time owns a ledger.
+
+    :param clock: seconds that only grow; they say how often a checkpoint is worth its time.
+    """
 
     def __init__(
         self,
@@ -186,8 +198,10 @@ class Decider:
         reread: Reread,
         engine: Engine,
         watch: Callable[[Observed, State], None] = lambda _observed, _state: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal, self._ledger, self._watch = journal, ledger, watch
+        self._saver = Saver(checkpoint.copied, self._keep, clock)
         self.fold = Fold(reread, engine)
         newest = ledger.checkpoint()
         restored = checkpoint.load(newest, reread) if newest is not None else None
@@ -240,12 +254,17 @@ class Decider:
             self._owed.popleft()
 
     def save(self) -> bool:
-        """Keep a checkpoint now, if nothing is pending; return whether it was kept."""
-        kept = self.fold.checkpoint()
-        if kept is None or kept.tick > self._done:
+        """Keep a checkpoint now, if nothing is pending; return whether one was kept.
+
+        If one is being kept just now, that is the one.
+        """
+        if self._saver.finish():
+            return True
+        now = self.fold.picture()
+        if now is None or now.tick > self._done:
             return False
-        self._ledger.save(kept)
-        self._saved = kept.tick
+        self._keep(now)
+        self._saved = now.tick
         return True
 
     def _name_models(self, entry: Entry) -> None:
@@ -258,9 +277,14 @@ class Decider:
         self._ledger.note("rulebook", entry.arrived, canonical(facts))
 
     def _save_now_and_then(self) -> None:
-        state = self.fold.state
-        if state is not None and self._done - self._saved >= CHECKPOINT_EVERY:
-            self.save()
+        if self._done - self._saved < CHECKPOINT_EVERY or not self._saver.ready():
+            return
+        now = self.fold.picture()
+        if now is not None and now.tick <= self._done and self._saver.go_on(now):
+            self._saved = now.tick
+
+    def _keep(self, now: checkpoint.Picture) -> None:
+        self._ledger.save_pieces(now.offset, now.tick, checkpoint.pieces(now))
 
 
 def act(

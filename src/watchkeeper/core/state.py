@@ -116,6 +116,12 @@ class Texts(Sequence[str]):
         matched: Flags = self.code[rows] == self.number.get(text, -1)
         return matched
 
+    def frozen(self) -> Texts:
+        """Return the column as it is now; later rows do not show in it."""
+        now = Texts()
+        now.words, now.code = self.words[:], self.code
+        return now
+
     def encoded(self) -> pa.DictionaryArray:
         """Return the column as Arrow has it."""
         code, words = self.code.view(np.int32), pa.array(self.words, pa.string())

@@ -6,7 +6,7 @@ signed (HMAC) and kept in a file of its own, because a bare chain does not see a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,12 @@ class Ledger(Protocol):
     def save(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint; the last few are kept, older ones go."""
 
+    def save_pieces(self, offset: Offset, tick: Millis, pieces: Iterable[bytes]) -> None:
+        """Keep a checkpoint whose bytes come piece by piece; steps may be committed meanwhile.
+
+        It counts once all of it is durable.
+        """
+
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest checkpoint at or before the watermark whose bytes are whole."""
 
@@ -86,6 +92,9 @@ class Ledger(Protocol):
 
     def history(self, entity: str, since: Millis, until: Millis) -> list[Assessed]:
         """Return the kept assessments of one entity in [since, until], oldest first."""
+
+    def histories(self, since: Millis, until: Millis) -> dict[str, list[Assessed]]:
+        """Return `history` of every entity that has any, by entity; costs one query."""
 
     def counts(self) -> Counts:
         """Return the sum of the counts of all steps."""

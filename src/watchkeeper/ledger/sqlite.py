@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -80,7 +80,7 @@ class SqliteLedger:
     def __init__(self, file: StoreFile, key: Path) -> None:
         self._file, self._key_path = file, key
         self._head_path = file.path.with_name(file.path.name + ".head")
-        self._committing = threading.RLock()
+        self._committing, self._saving = threading.RLock(), threading.Lock()
         self._signed = 0  # seq of the link that the head names
         try:
             last = self._file.query(SQL["last_link"])
@@ -130,15 +130,27 @@ class SqliteLedger:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint; the last three are kept, older ones go."""
-        body = memoryview(checkpoint.body)
-        facts = (checkpoint.offset, len(body), hashlib.sha256(body).digest())
-        with self._committing, self._file.transaction() as db:
-            db.execute(SQL["add_checkpoint"], (checkpoint.tick, *facts))
-            db.execute(SQL["drop_checkpoints"])
-            db.execute(SQL["drop_parts"], (checkpoint.tick,))
-            for part, start in enumerate(range(0, len(body), PART_BYTES)):
-                piece = body[start : start + PART_BYTES]
-                db.execute(SQL["add_part"], (checkpoint.tick, part, piece))
+        self.save_pieces(checkpoint.offset, checkpoint.tick, [checkpoint.body])
+
+    def save_pieces(self, offset: Offset, tick: Millis, pieces: Iterable[bytes]) -> None:
+        """Keep a checkpoint whose bytes come piece by piece.
+
+        Each part is a transaction of its own, so that steps can be committed in between; the
+        checkpoint is there once the last one is.
+        """
+        sha256, length = hashlib.sha256(), 0
+        with self._saving:
+            for number, (part, is_last) in enumerate(_parts(pieces, PART_BYTES)):
+                sha256.update(part)
+                length += len(part)
+                with self._file.transaction() as db:
+                    if number == 0:
+                        db.execute(SQL["drop_checkpoints"], (tick,))
+                        db.execute(SQL["drop_parts_of"], (tick,))
+                    db.execute(SQL["drop_parts"], (tick,))
+                    db.execute(SQL["add_part"], (tick, number, part))
+                    if is_last:
+                        db.execute(SQL["add_checkpoint"], (tick, offset, length, sha256.digest()))
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest checkpoint at or before the watermark whose bytes are whole."""
@@ -204,6 +216,13 @@ class SqliteLedger:
     def history(self, entity: str, since: Millis, until: Millis) -> list[Assessed]:
         """Return the kept assessments of one entity in [since, until], oldest first."""
         return [assessed(row) for row in self._file.query(SQL["history"], (entity, since, until))]
+
+    def histories(self, since: Millis, until: Millis) -> dict[str, list[Assessed]]:
+        """Return `history` of every entity that has any, in one query, by entity."""
+        found: dict[str, list[Assessed]] = {}
+        for row in self._file.query(SQL["histories"], (since, until)):
+            found.setdefault(row[0], []).append(assessed(row))
+        return found
 
     def counts(self) -> Counts:
         """Return the sum of the counts of all steps."""
@@ -321,6 +340,17 @@ class SqliteLedger:
             f"{self._file.path}: ledger link {seq} {what}",
             hint="the ledger was changed after it was written; restore ledger and head together",
         )
+
+
+def _parts(pieces: Iterable[bytes], size: int) -> Iterator[tuple[bytes, bool]]:
+    """Cut a stream of bytes into parts of one size; say of each whether it is the last."""
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        while len(held) > size:
+            yield bytes(held[:size]), False
+            del held[:size]
+    yield bytes(held), True
 
 
 plugin = Sqlite

@@ -214,18 +214,31 @@ order by h.entity;
 select entity, time, health, state, coverage, score, contributions from health
 where entity = ? and time between ? and ? order by time;
 
+-- name: histories
+-- By entity and time: the index gives that order, so nothing is sorted.
+select entity, time, health, state, coverage, score, contributions from health
+where entity in (select name from entity) and time between ? and ? order by entity, time;
+
 -- name: add_checkpoint
 insert or replace into checkpoint values (?, ?, ?, ?);
 
 -- name: add_part
 insert or replace into checkpoint_part values (?, ?, ?);
 
--- name: drop_parts
-delete from checkpoint_part where tick not in (select tick from checkpoint) or tick = ?;
-
 -- name: drop_checkpoints
--- All but the newest three.
-delete from checkpoint where tick not in (select tick from checkpoint order by tick desc limit 3);
+-- This one, if it is there already, and all but the newest two others.
+delete from checkpoint where tick = ?1
+or tick not in (select tick from checkpoint where tick <> ?1 order by tick desc limit 2);
+
+-- name: drop_parts_of
+delete from checkpoint_part where tick = ?;
+
+-- name: drop_parts
+-- Two parts of no checkpoint, beside the one being written: whoever adds one makes room for one.
+delete from checkpoint_part where rowid in (
+    select rowid from checkpoint_part
+    where tick <> ? and tick not in (select tick from checkpoint) limit 2
+);
 
 -- name: checkpoints
 select tick, "offset", length, sha256 from checkpoint where tick <= ? and "offset" <= ?
