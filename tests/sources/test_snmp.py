@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +25,7 @@ from watchkeeper.sources._snmp_sensors import PARTS, SENSORS
 from watchkeeper.sources._snmp_sensors import tell as tell_sensors
 from watchkeeper.sources._snmp_walk import Bound, walk
 from watchkeeper.sources.snmp import Snmp
+from watchkeeper.testing.sources import collector_checks
 
 IF, IF_X = ".1.3.6.1.2.1.2.2.1", ".1.3.6.1.2.1.31.1.1.1"
 SENSOR, PART = ".1.3.6.1.2.1.99.1.1.1", ".1.3.6.1.2.1.47.1.1.1.1"
@@ -259,19 +262,18 @@ def test_a_missing_package_says_what_to_install(monkeypatch):
         Snmp(devices=("leaf1",)).open(None)
 
 
-def test_the_source_asks_in_rounds_and_closes_twice(port):
-    source = Snmp(devices=(f"leaf1=127.0.0.1:{port}",), community="secret-word", interval=2.0)
-    assert (source.name, source.sampled) == ("snmp", True)
-    reader = source.open(None)
-    try:
-        deadline, batch = time.monotonic() + 20, None
-        while batch is None and time.monotonic() < deadline:
-            batch = reader.poll()
-        assert batch is not None
-        assert "link:leaf1/Ethernet0" in batch.keys["entity"].to_pylist()
-    finally:
-        reader.close()
-        reader.close()
+@pytest.mark.parametrize("check", list(collector_checks()), ids=lambda check: check.__name__)
+def test_it_behaves_as_a_collector(check, port):
+    device = f"leaf1=127.0.0.1:{port}"
+    check(Snmp(devices=(device,), community="secret-word", interval=2.0))
+
+
+def test_questions_in_many_threads_do_not_meet(told, port):
+    def asked(number):
+        return ask(port) if number % 2 else ask(port, **V3)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(one[0].keys() == told[0].keys() for one in threads.map(asked, range(6)))
 
 
 # Agents that misbehave
@@ -362,6 +364,23 @@ def test_bytes_that_are_no_snmp_are_no_answer():
         asked(lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n", 1.0)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_datagrams_that_were_damaged_on_the_way_are_no_answer(seed, caplog):
+    chance = random.Random(seed)
+    right = agent(lambda names, _: [((*name, 1), rfc1902.Integer32(1)) for name in names])
+
+    def damaged(question: bytes) -> bytes:
+        said = bytearray(right(question))
+        for _ in range(chance.randint(1, 3)):
+            at, size = chance.randrange(len(said)), chance.randint(0, 3)
+            said[at : at + chance.randint(0, 3)] = chance.randbytes(size)
+        return bytes(said)
+
+    with pytest.raises(InputError, match="leaf1: "):
+        asked(damaged, 0.3)
+    assert caplog.records == []
+
+
 def test_a_host_that_does_not_exist_is_an_error():
     source = Snmp(devices=("leaf1=no-such-host.invalid",))
     with pytest.raises(InputError, match=r"leaf1: .*address"):
@@ -408,7 +427,7 @@ TABLES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(TABLES)
 def test_whatever_type_an_agent_gives_a_value_it_is_told_or_unread(tables):
     said = Said(0)

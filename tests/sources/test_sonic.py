@@ -19,6 +19,7 @@ from watchkeeper.model import Reason, attributes_text
 from watchkeeper.sources._devices import Device, Said
 from watchkeeper.sources._sonic_tables import Port, tell
 from watchkeeper.sources.sonic import Sonic
+from watchkeeper.testing.sources import collector_checks
 
 SAI = "SAI_PORT_STAT_"
 TABLES = {
@@ -226,19 +227,30 @@ def test_a_local_socket_tells_the_same(told, port, folder):
     assert plain.targets()[0].name == socket.gethostname()
 
 
-def test_the_source_asks_in_rounds_and_closes_twice(port):
-    source = Sonic(devices=(f"leaf1=127.0.0.1:{port}",), password="open-sesame", interval=2.0)
-    assert (source.name, source.sampled) == ("sonic", True)
-    reader = source.open(None)
-    try:
-        deadline, batch = time.monotonic() + 20, None
-        while batch is None and time.monotonic() < deadline:
-            batch = reader.poll()
-        assert batch is not None
-        assert "link:leaf1/Ethernet0" in batch.keys["entity"].to_pylist()
-    finally:
-        reader.close()
-        reader.close()
+@pytest.mark.parametrize("check", list(collector_checks()), ids=lambda check: check.__name__)
+def test_it_behaves_as_a_collector(check, port):
+    device = f"leaf1=127.0.0.1:{port}"
+    check(Sonic(devices=(device,), password="open-sesame", interval=2.0))
+
+
+def test_a_switch_that_hangs_is_told_to_be_down_while_another_goes_on(port):
+    with agents.fake_tcp() as hanging:
+        devices = (f"leaf1=127.0.0.1:{port}", f"leaf2=127.0.0.1:{hanging}")
+        source = Sonic(devices=devices, password="open-sesame", interval=2.0, timeout=0.8)
+        reader, up, deadline = source.open(None), {}, time.monotonic() + 20
+        try:
+            while len(up) < 2 and time.monotonic() < deadline:
+                batch = reader.poll()
+                for row, value in zip(*_columns(batch), strict=True) if batch else ():
+                    if batch.keys["metric"][row].as_py() == "up":
+                        up[batch.keys["entity"][row].as_py()] = value
+        finally:
+            reader.close()
+    assert up == {"device:leaf1": 1.0, "device:leaf2": 0.0}
+
+
+def _columns(batch):
+    return batch.samples["series"].to_pylist(), batch.samples["value"].to_pylist()
 
 
 @pytest.mark.parametrize("password", ["wrong-word", ""])
@@ -329,7 +341,7 @@ FIELDS = st.sampled_from(
 ROWS = st.dictionaries(FIELDS, WORDS, max_size=17)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.tuples(ROWS, ROWS, ROWS, ROWS, ROWS, ROWS))
 def test_whatever_text_a_switch_holds_is_told_or_unread(rows):
     said = Said(0)

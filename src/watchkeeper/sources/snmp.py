@@ -128,6 +128,8 @@ class Snmp:
     async def _tables(self, device: Device, deadline: float) -> Tables:
         library = _library()
         engine = library.SnmpEngine()
+        # Anyone may send us a datagram. One that cannot be read is none; the question waits on.
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         left = deadline - time.monotonic()
         try:
             async with asyncio.timeout(left):
