@@ -161,7 +161,7 @@ def fields_of(batch):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(series=requests)
 def test_any_request_is_read_as_the_specification_has_it(version, series):
     agrees(opened(), (first if version == 1 else second)(series), version)
@@ -171,7 +171,7 @@ SHARED = {1: opened(), 2: opened()}  # what was damaged before must not show eit
 
 
 @pytest.mark.parametrize("version", [1, 2])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(series=requests, data=st.data())
 def test_any_damage_is_found_or_harmless(version, series, data):
     raw = bytearray((first if version == 1 else second)([*HISTOGRAMS, *series, FLEET[2]]))
