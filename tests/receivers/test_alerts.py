@@ -13,6 +13,7 @@ from watchkeeper.identity import Identity
 from watchkeeper.model import Millis
 from watchkeeper.receivers import Delivery, Limits, Received
 from watchkeeper.receivers.alerts import ALERTS_MAX, POST, WEBHOOK, Alerts
+from watchkeeper.testing.receivers import Examples, receiver_checks
 
 NOW = Millis(1_700_000_000_000)  # 2023-11-14T22:13:20Z
 RECEIVER = Alerts()
@@ -67,6 +68,19 @@ def one(**fields):
 
 def refused(batch):
     return [(row["reason"], row["origin"].partition(":")[2]) for row in batch.unread.to_pylist()]
+
+
+EXAMPLES = Examples(
+    RECEIVER,
+    good=[delivery([GOOD, {"labels": {"alertname": "x"}}]), delivery(WEBHOOK_4, WEBHOOK)],
+    partial=[delivery([GOOD, 5, {**GOOD, "startsAt": "x"}])],
+    broken=[delivery({}), delivery(b"["), delivery([GOOD], kind="text/csv")],
+)
+
+
+@pytest.mark.parametrize("check", list(receiver_checks()), ids=lambda check: check.__name__)
+def test_it_is_a_receiver(check):
+    check(EXAMPLES)
 
 
 def test_an_alert_becomes_a_control_and_no_sample():

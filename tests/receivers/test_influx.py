@@ -19,6 +19,7 @@ from watchkeeper.key_table import KeyTable
 from watchkeeper.model import STALE_BITS, Millis
 from watchkeeper.receivers import Delivery, Limits, Received
 from watchkeeper.receivers.influx import Influx
+from watchkeeper.testing.receivers import Examples, receiver_checks
 
 NOW = Millis(1_700_000_000_123)
 RECEIVER = Influx()
@@ -61,6 +62,29 @@ def one(line, **query):
 
 def bits(value):
     return struct.unpack("<Q", struct.pack("<d", value))[0]
+
+
+EXAMPLES = Examples(
+    RECEIVER,
+    good=[
+        delivery("cpu,host=a idle=1.5,busy=2i 1700000000000000000\nmem,host=b value=t"),
+        delivery("m,t=x v=1 1700000000", path="/api/v2/write", precision="s"),
+    ],
+    partial=[
+        delivery('cpu,host=a idle=1.5,name="x"\nbad\nm,a= v=1\nm v=1 x\nm v=1,w=x'),
+    ],
+    broken=[
+        delivery("m v=1", headers={"content-encoding": "gzip"}),
+        delivery("m v=1", headers={"content-encoding": "br"}),
+        delivery("m v=1", precision="d"),
+        delivery(path="/query", q="SHOW QUERIES"),
+    ],
+)
+
+
+@pytest.mark.parametrize("check", list(receiver_checks()), ids=lambda check: check.__name__)
+def test_it_is_a_receiver(check):
+    check(EXAMPLES)
 
 
 # What a line says
@@ -117,7 +141,8 @@ def test_not_a_number_and_minus_zero_keep_their_meaning():
 @pytest.mark.parametrize(
     "written",
     ["", "abc", "1_000", "0x10", "1i2", "1.5i", "9223372036854775808i", "-1u", "1e", "1e+", "--1",
-     "18446744073709551616u", "nano", "truth", "1.2.3", "true1", '"a"b', "i", "-", "."],
+     "18446744073709551616u", "nano", "truth", "1.2.3", "true1", '"a"b', "i", "-", ".",
+     "-t", "+true", "x", "nan5"],
 )  # fmt: skip
 def test_a_value_that_is_no_number_costs_its_field_only(written):
     found, refused = read(f"m,host=a x=1,bad={written},y=2 5000000\nm,host=a x=3 6000000")
@@ -536,7 +561,7 @@ def line_of(body, at):
 
 
 def number_of(text):
-    if re.fullmatch(rb"[tTfF]|true|True|TRUE|false|False|FALSE", text):
+    if re.fullmatch(rb"t|f|true|false", text.lower()):
         return True
     if re.fullmatch(rb"[+-]?[0-9]+i", text):
         return -(2**63) <= int(text[:-1]) < 2**63
@@ -544,7 +569,7 @@ def number_of(text):
         return int(text[:-1]) < 2**64
     return bool(
         re.fullmatch(rb"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text)
-        or re.fullmatch(rb"[+-]?([nN]a[nN]|[iI]nf(inity)?)", text)
+        or re.fullmatch(rb"[+-]?(nan|inf|infinity)", text.lower())
     )
 
 

@@ -13,6 +13,7 @@ from watchkeeper.identity import Identity
 from watchkeeper.model import Millis
 from watchkeeper.receivers import Delivery, Limits, Received
 from watchkeeper.receivers.json_lines import LINE_MAX, PATH, JsonLines
+from watchkeeper.testing.receivers import Examples, receiver_checks
 
 NOW = Millis(1_700_000_000_123)
 RECEIVER = JsonLines()
@@ -47,6 +48,26 @@ def one(**fields):
     batch = decode({**GOOD, **fields})
     assert batch.unread.num_rows == 0, batch.unread.to_pylist()
     return told(batch)[0]
+
+
+EXAMPLES = Examples(
+    RECEIVER,
+    good=[
+        delivery(lines(GOOD, {**GOOD, "metric": "n"}, {**GOOD, "value": "NaN"})),
+        delivery(json.dumps([GOOD, {**GOOD, "x": "y"}]).encode(), "application/json"),
+    ],
+    partial=[delivery(lines(GOOD, b"bad", {**GOOD, "value": "x"}, {**GOOD, "timestamp": None}))],
+    broken=[
+        delivery(b"{}", "application/json"),
+        delivery(lines(GOOD), "text/csv"),
+        delivery(lines(GOOD), **{"content-encoding": "gzip"}),
+    ],
+)
+
+
+@pytest.mark.parametrize("check", list(receiver_checks()), ids=lambda check: check.__name__)
+def test_it_is_a_receiver(check):
+    check(EXAMPLES)
 
 
 def test_a_line_is_a_sample_and_a_series_is_named_once():

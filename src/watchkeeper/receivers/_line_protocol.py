@@ -31,10 +31,19 @@ CAPACITY = 1 << 16  # fields of one portion, and the most that one line may have
 
 LINE_FEED, TAB, CARRIAGE_RETURN, SPACE, QUOTE, HASH = 10, 9, 13, 32, 34, 35
 PLUS, COMMA, MINUS, POINT, NOUGHT, EQUALS, BACKSLASH = 43, 44, 45, 46, 48, 61, 92
-LETTER_E, LETTER_I, LETTER_T, LETTER_U, LETTER_F = 101, 105, 116, 117, 102
+LETTER_A, LETTER_E, LETTER_I, LETTER_U = 65, 101, 105, 117
+TRUE, FALSE, NAN = tuple(b"true"), tuple(b"false"), tuple(b"nan")
+INF, INFINITY = tuple(b"inf"), tuple(b"infinity")
+ONE, INF_BITS, NAN_BITS = (np.uint64(bits << 48) for bits in (0x3FF0, 0x7FF0, 0x7FF8))
+NO_ROOM = np.uint64((1 << 64) - 1)  # a number behind which no digit fits
 LOWER = 32  # the bit that makes a letter small
 
-NUMBER, ODD, WRONG, TEXT = 0, 1, 2, 3  # what a value is; odd: a number for Python to read
+NUMBER, ODD, WRONG, TEXT = (
+    0,
+    1,
+    2,
+    3,
+)  # a value; odd: too many digits, for Python
 # Why a record was refused. Those from NO_FIELDS on cost the whole line.
 NOT_A_NUMBER, A_TEXT, NO_FIELDS, NO_NAME, UNCLOSED, NO_TIME, TOO_MANY = 0, 1, 2, 3, 4, 5, 6
 FULL = 7
@@ -53,7 +62,7 @@ class Tokens(NamedTuple):
     samples: Places  # number of the point, start and end of the field's name, line
     bits: U64  # of each sample's value
     times: Times  # of each sample
-    odd: Places  # a sample whose value Python must read; start and end of the value
+    odd: Places  # a sample whose value is left to Python; start and end of the value
     refused: Places  # fault, line, start and end of the line, start and end of what was wrong
 
 
@@ -191,33 +200,61 @@ def _exponent(data: Bytes, at: int, end: int) -> tuple[int, int]:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
+def _spells(data: Bytes, at: int, behind: int, letters: tuple[int, ...]) -> bool:
+    """Return whether the word at `at` is the one of these small letters, in any case."""
+    if behind - at != len(letters):
+        return False
+    for k in range(len(letters)):  # noqa: SIM110  a kernel has no generators
+        if data[at + k] | LOWER != letters[k]:
+            return False
+    return True
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _named(data: Bytes, at: int, end: int) -> tuple[int, int, np.uint64]:
+    """Read a truth value, `nan` or an infinity."""
+    behind = _value_end(data, at, end)
+    if behind == at + 1:
+        kind = NUMBER if data[at] | LOWER in (TRUE[0], FALSE[0]) else WRONG
+        return kind, behind, ONE if data[at] | LOWER == TRUE[0] else np.uint64(0)
+    if _spells(data, at, behind, TRUE):
+        return NUMBER, behind, ONE
+    if _spells(data, at, behind, FALSE):
+        return NUMBER, behind, np.uint64(0)
+    if _spells(data, at, behind, NAN):
+        return NUMBER, behind, NAN_BITS
+    if _spells(data, at, behind, INF) or _spells(data, at, behind, INFINITY):
+        return NUMBER, behind, INF_BITS
+    return WRONG, behind, np.uint64(0)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
 def _number(data: Bytes, at: int, end: int, powers: U64) -> tuple[int, int, np.uint64]:
-    """Read a number up to what follows it: its kind, its end and the bits of the double."""
-    start, negative = at, data[at] == MINUS
+    """Read a number: its kind, its end and the bits of the double."""
+    negative = data[at] == MINUS
+    sign = np.uint64(negative) << np.uint64(63)
     if negative or data[at] == PLUS:
         at += 1
     first = at
     at, digits, left_out = _digits(data, at, end, np.uint64(0))
     seen, power, whole = at - first, 0, True
     if at < end and data[at] == POINT:
-        before = at + 1
-        at, digits, more = _digits(data, before, end, digits) if left_out == 0 else (-1, digits, 0)
-        if at < 0:
-            return ODD, _value_end(data, start, end), np.uint64(0)
-        left_out, power, whole = more, before - at, False
-        seen += at - before
+        before, whole = at + 1, False
+        at, digits, more = _digits(data, before, end, digits if left_out == 0 else NO_ROOM)
+        left_out, power, seen = left_out + more, before - at, seen + at - before
     if seen == 0:
-        return ODD, _value_end(data, start, end), np.uint64(0)
+        kind, behind, bits = _named(data, first, end)
+        return kind if bits >= INF_BITS else WRONG, behind, bits | sign
     if at < end and data[at] | LOWER == LETTER_E:
         at, exponent = _exponent(data, at + 1, end)
         if at < 0:
-            return WRONG, _value_end(data, start, end), np.uint64(0)
+            return WRONG, _value_end(data, first, end), np.uint64(0)
         power, whole = power + exponent, False
     elif whole and at < end and (data[at] == LETTER_I or data[at] == LETTER_U):
         top = np.uint64((1 << 63) - (0 if negative else 1))
         signed = data[at] == LETTER_I
         if left_out > 0 or (digits > top if signed else negative):
-            return WRONG, _value_end(data, start, end), np.uint64(0)
+            return WRONG, _value_end(data, first, end), np.uint64(0)
         at += 1
     behind = _value_end(data, at, end)
     if behind != at:
@@ -225,7 +262,7 @@ def _number(data: Bytes, at: int, end: int, powers: U64) -> tuple[int, int, np.u
     told, bits = double_bits(digits, power, powers)
     if left_out > 0 or not told:
         return ODD, at, np.uint64(0)
-    return NUMBER, at, bits | (np.uint64(negative) << np.uint64(63))
+    return NUMBER, at, bits | sign
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
@@ -233,16 +270,13 @@ def _value(data: Bytes, at: int, end: int, powers: U64) -> tuple[int, int, np.ui
     """Read the value that begins at `at`: its kind, where it ends (-1: nowhere) and its bits."""
     if at >= end:
         return WRONG, at, np.uint64(0)
-    letter = data[at] | LOWER
     if data[at] == QUOTE:
         behind = _quoted_end(data, at, end)
         if behind > 0 and _value_end(data, behind, end) != behind:
             return WRONG, _value_end(data, behind, end), np.uint64(0)
         return TEXT, behind, np.uint64(0)
-    if letter in (LETTER_T, LETTER_F):
-        behind = _value_end(data, at, end)
-        one = np.uint64(0x3FF0000000000000) if letter == LETTER_T else np.uint64(0)
-        return NUMBER if behind == at + 1 else ODD, behind, one
+    if data[at] >= LETTER_A:
+        return _named(data, at, end)
     return _number(data, at, end, powers)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import orjson
 
 from watchkeeper.errors import Malformed, Overloaded, OverQuota, RequestError, TooLarge, Unsupported
 from watchkeeper.identity import Identity
-from watchkeeper.model import Batch, Cursor, Floats, Reason, Rows, Times, stack
+from watchkeeper.model import Batch, Cursor, Reason
 from watchkeeper.receivers import (
     Answer,
     Decoder,
@@ -31,7 +31,6 @@ from watchkeeper.receivers._line_protocol import (
     NOT_A_NUMBER,
     TOO_MANY,
     UNCLOSED,
-    Places,
     Tokens,
     scan,
     tokens,
@@ -63,10 +62,6 @@ _FAULTS = {
     NO_TIME: (Reason.NO_TIME, "an integer, then the end of the line"),
     TOO_MANY: (Reason.TOO_LARGE, "fewer fields in one line"),
 }
-_NUMBER = re.compile(
-    rb"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?([nN]a[nN]|[iI]nf(inity)?)"
-)
-_TRUTH = {b"true": 1.0, b"True": 1.0, b"TRUE": 1.0, b"false": 0.0, b"False": 0.0, b"FALSE": 0.0}
 _NOT_KEPT = {Reason.UNSUPPORTED.value}
 
 
@@ -116,17 +111,11 @@ def _error(
     return Answer(status, headers | {"Content-Type": "application/json"}, orjson.dumps(said))
 
 
-class Part(NamedTuple):
-    """Samples of one portion of a request."""
-
-    number: Rows  # of the series
-    time: Times
-    value: Floats
-    line: Places
-
-
-def _line(refused: list[int]) -> tuple[int, int]:
-    return refused[1], refused[4]
+def _joined(pieces: list[Any]) -> Any:
+    """Return pieces of a column as one, and let go of them, so that memory holds them once."""
+    column = np.concatenate(pieces)
+    pieces.clear()
+    return column
 
 
 class Lines:
@@ -176,7 +165,7 @@ class _Found:
     def __init__(self, body: bytes, series: Series, limits: Limits, rejects: Rejects) -> None:
         self._body, self._data = body, np.frombuffer(body, dtype=np.uint8)
         self._series, self._limits, self._rejects = series, limits, rejects
-        self._parts: list[Part] = []
+        self._columns: tuple[list[Any], ...] = ([], [], [], [])  # series, time, value, line
 
     def read(self, columns: Tokens, unit: int, arrived: int) -> None:
         """Read the whole body, one portion after another."""
@@ -189,14 +178,16 @@ class _Found:
             if self._series.unnamed > self._limits.series:
                 raise self._too_many("series")
             values = columns.bits[: done.samples].view(np.float64)
-            kept, wrong = self._odd(columns.odd[: done.odd], marks, values)
-            part = number, columns.times[: done.samples], values, marks[:, 3]
-            self._parts.append(Part(*(column[kept].copy() for column in part)))
-            self._refuse(sorted([*wrong, *columns.refused[: done.refused].tolist()], key=_line))
+            for sample, start, end in columns.odd[: done.odd].tolist():
+                values[sample] = float(self._body[start:end])
+            part: tuple[Any, ...] = number, columns.times[: done.samples], values, marks[:, 3]
+            for column, piece in zip(self._columns, part, strict=True):
+                column.append(piece.copy())
+            self._refuse(columns.refused[: done.refused].tolist())
 
     def batch(self, source: str, origin: str) -> Batch:
         """Return all of it as a batch."""
-        number, time, value, line = stack(self._parts)
+        number, time, value, line = (_joined(column) for column in self._columns)
         if len(number) > self._limits.series < len(np.unique(number)):
             raise self._too_many("series")
         series = self._series.learn()[number]
@@ -213,23 +204,6 @@ class _Found:
             source, Cursor(""), self._series.table, samples(series, time, value),
             self._rejects.columns(), origin=origin,
         )  # fmt: skip
-
-    def _odd(self, odd: Places, marks: Places, values: Floats) -> tuple[Any, list[list[int]]]:
-        """Read the values left to Python; return which samples are kept, and the others' places."""
-        if not len(odd):
-            return slice(None), []
-        kept, wrong = np.ones(len(marks), np.bool_), []
-        for sample, start, end in odd.tolist():
-            text = self._body[start:end]
-            if text in _TRUTH:
-                values[sample] = _TRUTH[text]
-            elif _NUMBER.fullmatch(text):
-                values[sample] = float(text)
-            else:
-                kept[sample] = False
-                _, name, name_end, line = marks[sample].tolist()
-                wrong.append([NOT_A_NUMBER, line, name, end, name, name_end])
-        return kept, wrong
 
     def _refuse(self, refused: list[list[int]]) -> None:
         """Keep records as `Tokens.refused` has them."""

@@ -224,7 +224,10 @@ def check_answers_to_errors_say_when_to_come_again(examples: Examples) -> None:
 
 
 def contents(batch: Batch | None) -> Contents:
-    """Return what a batch says, whatever the numbers of its rows; values by their bits."""
+    """Return what a batch says, whatever the numbers of its rows; values by their bits.
+
+    Not who says it: the tenant is in the source, and in the actor of a control.
+    """
     found: Contents = Counter()
     if batch is None:
         return found
@@ -234,7 +237,7 @@ def contents(batch: Batch | None) -> Contents:
     bits = batch.samples["value"].to_numpy().view(np.uint64).tolist()
     found.update((*keys[s], t, v) for s, t, v in zip(series, times, bits, strict=True))
     found.update(tuple(str(v) for v in row.values()) for row in batch.unread.to_pylist())
-    found.update((c.kind, c.actor, c.body) for c in batch.controls)
+    found.update((c.kind, c.body) for c in batch.controls)
     return found
 
 
