@@ -18,13 +18,14 @@ from tests.sources.agents import fake_udp, snmpd
 
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Reason
-from watchkeeper.sources._devices import Device, Said
+from watchkeeper.sources import Target
+from watchkeeper.sources._devices import Device, Said, read
 from watchkeeper.sources._snmp_interfaces import EXTENDED, FIXED, NARROW, WHOLE
 from watchkeeper.sources._snmp_interfaces import tell as tell_interfaces
 from watchkeeper.sources._snmp_sensors import PARTS, SENSORS
 from watchkeeper.sources._snmp_sensors import tell as tell_sensors
 from watchkeeper.sources._snmp_walk import Bound, walk
-from watchkeeper.sources.snmp import Snmp
+from watchkeeper.sources.snmp import Agents, Snmp
 from watchkeeper.testing.sources import collector_checks
 
 IF, IF_X = ".1.3.6.1.2.1.2.2.1", ".1.3.6.1.2.1.31.1.1.1"
@@ -96,8 +97,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def ask(port: int, seconds: float = 20.0, **fields: object):
     """Ask the agent once; return values by (entity, metric, attributes), and what is unread."""
     fields = {"community": "secret-word"} | fields if "version" not in fields else fields
-    source = Snmp(devices=(f"leaf1=127.0.0.1:{port}",), **fields)
-    said = source.collect(source.targets()[0], time.monotonic() + seconds)
+    asker = Agents(Snmp(targets=(f"leaf1=127.0.0.1:{port}",), **fields))
+    said = asker.collect(asker.targets()[0], time.monotonic() + seconds)
     keys = [tuple(key.values()) for key in said.keys.to_pylist()]
     rows, values = said.samples["series"].to_pylist(), said.samples["value"].to_pylist()
     return {keys[row]: value for row, value in zip(rows, values, strict=True)}, {
@@ -214,7 +215,7 @@ def test_an_agent_that_shows_only_itself_still_tells_how_long_it_is_up(port):
 
 
 def test_secrets_do_not_show_when_the_source_is_printed():
-    shown = repr(Snmp(devices=("a",), **V3)) + repr(Snmp(devices=("a",), community="secret-word"))
+    shown = repr(Snmp(targets=("a",), **V3)) + repr(Snmp(targets=("a",), community="secret-word"))
     assert "authauth" not in shown
     assert "privpriv" not in shown
     assert "secret-word" not in shown
@@ -223,20 +224,21 @@ def test_secrets_do_not_show_when_the_source_is_printed():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"devices": ()}, "no devices"),
-        ({"devices": ("a", "a:1161")}, "two devices are called 'a'"),
-        ({"devices": ("a:0",)}, "names no device"),
-        ({"devices": ("a b",)}, "names no device"),
+        ({"targets": ()}, "no targets"),
+        ({"targets": ("a", "a:1161")}, "two targets are called 'a'"),
+        ({"targets": ("a:0",)}, "names no target"),
+        ({"targets": ("a b",)}, "names no target"),
         ({"user": "x"}, "need version 3"),
         ({"version": "3"}, "needs a user"),
         ({"version": "3", "user": "x", "priv_key": "privprivpriv"}, "needs a signature"),
         ({"version": "3", "user": "x", "auth_key": "short"}, "less than 8 characters"),
-        ({"bulk": 0}, "must be 1 or more"),
+        ({"bulk": 0}, "bulk is not above 0"),
+        ({"interval": 0.0}, "interval is not above 0"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused_before_anything_is_asked(fields, message):
     with pytest.raises(ConfigError, match=message):
-        Snmp(**{"devices": ("leaf1",), **fields})
+        Snmp(**{"targets": ("leaf1",), **fields})
 
 
 @pytest.mark.parametrize(
@@ -251,21 +253,20 @@ def test_a_configuration_that_cannot_work_is_refused_before_anything_is_asked(fi
     ],
 )
 def test_a_device_is_written_with_or_without_name_and_port(text, name, host, port):
-    source = Snmp(devices=(text,))
-    assert source._known == {name: Device(name, host, port)}
-    assert source.targets()[0].entity == f"device:{name}"
+    assert read((text,), 161, "snmp") == {name: Device(name, host, port)}
+    assert Agents(Snmp(targets=(text,))).targets() == [Target(name, f"device:{name}", host)]
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pysnmp.hlapi.v3arch.asyncio", None)
     with pytest.raises(ConfigError, match=r"pip install watchkeeper\[snmp\]"):
-        Snmp(devices=("leaf1",)).open(None)
+        Snmp(targets=("leaf1",)).open(None)
 
 
 @pytest.mark.parametrize("check", list(collector_checks()), ids=lambda check: check.__name__)
 def test_it_behaves_as_a_collector(check, port):
     device = f"leaf1=127.0.0.1:{port}"
-    check(Snmp(devices=(device,), community="secret-word", interval=2.0))
+    check(Snmp(targets=(device,), community="secret-word", interval=2.0))
 
 
 def test_questions_in_many_threads_do_not_meet(told, port):
@@ -382,9 +383,9 @@ def test_datagrams_that_were_damaged_on_the_way_are_no_answer(seed, caplog):
 
 
 def test_a_host_that_does_not_exist_is_an_error():
-    source = Snmp(devices=("leaf1=no-such-host.invalid",))
+    asker = Agents(Snmp(targets=("leaf1=no-such-host.invalid",)))
     with pytest.raises(InputError, match=r"leaf1: .*address"):
-        source.collect(source.targets()[0], time.monotonic() + 5)
+        asker.collect(asker.targets()[0], time.monotonic() + 5)
 
 
 # The walk and the tables, as functions

@@ -18,7 +18,7 @@ from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Reason, attributes_text
 from watchkeeper.sources._devices import Device, Said
 from watchkeeper.sources._sonic_tables import Port, tell
-from watchkeeper.sources.sonic import Sonic
+from watchkeeper.sources.sonic import Sonic, Switches
 from watchkeeper.testing.sources import collector_checks
 
 SAI = "SAI_PORT_STAT_"
@@ -104,8 +104,8 @@ def port(folder) -> Iterator[int]:
 def ask(where: object, seconds: float = 20.0, **fields: object):
     """Ask once; return values by (link, metric, attributes), and what is unread."""
     device = where if isinstance(where, str) else f"leaf1=127.0.0.1:{where}"
-    source = Sonic(devices=(device,), **{"password": "open-sesame"} | fields)
-    said = source.collect(source.targets()[0], time.monotonic() + seconds)
+    asker = Switches(Sonic(targets=(device,), **{"password": "open-sesame"} | fields))
+    said = asker.collect(asker.targets()[0], time.monotonic() + seconds)
     keys = [tuple(key.values()) for key in said.keys.to_pylist()]
     rows, values = said.samples["series"].to_pylist(), said.samples["value"].to_pylist()
     return {keys[row]: value for row, value in zip(rows, values, strict=True)}, {
@@ -223,20 +223,20 @@ def test_only_reading_commands_are_ever_sent(port):
 
 def test_a_local_socket_tells_the_same(told, port, folder):
     assert ask(f"leaf1={folder / 'redis.sock'}") == told
-    plain = Sonic(devices=(str(folder / "redis.sock"),))
+    plain = Switches(Sonic(targets=(str(folder / "redis.sock"),)))
     assert plain.targets()[0].name == socket.gethostname()
 
 
 @pytest.mark.parametrize("check", list(collector_checks()), ids=lambda check: check.__name__)
 def test_it_behaves_as_a_collector(check, port):
     device = f"leaf1=127.0.0.1:{port}"
-    check(Sonic(devices=(device,), password="open-sesame", interval=2.0))
+    check(Sonic(targets=(device,), password="open-sesame", interval=2.0))
 
 
 def test_a_switch_that_hangs_is_told_to_be_down_while_another_goes_on(port):
     with agents.fake_tcp() as hanging:
-        devices = (f"leaf1=127.0.0.1:{port}", f"leaf2=127.0.0.1:{hanging}")
-        source = Sonic(devices=devices, password="open-sesame", interval=2.0, timeout=0.8)
+        both = (f"leaf1=127.0.0.1:{port}", f"leaf2=127.0.0.1:{hanging}")
+        source = Sonic(targets=both, password="open-sesame", interval=2.0, timeout=0.8)
         reader, up, deadline = source.open(None), {}, time.monotonic() + 20
         try:
             while len(up) < 2 and time.monotonic() < deadline:
@@ -258,7 +258,7 @@ def test_a_wrong_password_is_an_error_that_does_not_show_it(port, password):
     with pytest.raises(InputError, match=r"leaf1: .*([Pp]assword|Authentication)") as caught:
         ask(port, password=password)
     assert "wrong-word" not in str(caught.value)
-    assert "wrong-word" not in repr(Sonic(devices=("a",), password="wrong-word"))
+    assert "wrong-word" not in repr(Sonic(targets=("a",), password="wrong-word"))
 
 
 @pytest.mark.parametrize("first", [b"", b"*1000000\r\n$5\r\n"])
@@ -313,10 +313,19 @@ def test_a_switch_without_ports_and_one_with_too_many_are_errors(tmp_path):
             ask(port, password="")
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"targets": ()}, "no targets"), ({"ports_max": 0}, "ports_max is not above 0")],
+)
+def test_a_configuration_that_cannot_work_is_refused_before_anything_is_asked(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        Sonic(**{"targets": ("leaf1",), **fields})
+
+
 def test_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(ConfigError, match=r"pip install watchkeeper\[sonic\]"):
-        Sonic(devices=("leaf1",)).open(None)
+        Sonic(targets=("leaf1",)).open(None)
 
 
 def test_questions_in_many_threads_do_not_meet(told, port):

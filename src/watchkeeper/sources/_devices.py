@@ -48,13 +48,13 @@ def read(texts: Sequence[str], port: int, kind: str) -> dict[str, Device]:
     :raises ConfigError: a text names no device, or two have one name.
     """
     if not texts:
-        raise ConfigError(f"{kind}: no devices", hint="for example devices: [leaf1=10.0.0.1]")
+        raise ConfigError(f"{kind}: no targets", hint="for example targets: [leaf1=10.0.0.1]")
     found: dict[str, Device] = {}
     for text in texts:
         device = _device(text, port, kind)
         if device.name in found:
             raise ConfigError(
-                f"{kind}: two devices are called {device.name!r}", hint="write name=host:port"
+                f"{kind}: two targets are called {device.name!r}", hint="write name=host:port"
             )
         found[device.name] = device
     return found
@@ -71,7 +71,7 @@ def _device(text: str, port: int, kind: str) -> Device:
     fits = said.isascii() and said.isdecimal() and 0 < int(said) < 65536
     if not fits or not host or any(one.isspace() or one in "/@" for one in host):
         raise ConfigError(
-            f"{kind}: {text!r} names no device", hint="write host, host:port or name=host:port"
+            f"{kind}: {text!r} names no target", hint="write host, host:port or name=host:port"
         )
     return Device(name or host, host, int(said))
 

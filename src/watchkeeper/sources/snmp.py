@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Cursor, Millis
-from watchkeeper.sources import Collected, Reader, Target
+from watchkeeper.sources import Collected, Target
 from watchkeeper.sources import _snmp_interfaces as interfaces
 from watchkeeper.sources import _snmp_sensors as sensors
 from watchkeeper.sources._devices import Device, Said, read
@@ -43,7 +43,7 @@ _PRIV = {
 class Snmp:
     """Asks network devices over SNMP.
 
-    :param devices: whom to ask: `host`, `host:port` or `name=host:port`; port 161 unless said.
+    :param targets: the devices: `host`, `host:port` or `name=host:port`; port 161 unless said.
     :param version: `2c`, or `3` for users and keys.
     :param community: the word that opens version 2c; it travels in the clear.
     :param user: the user of version 3.
@@ -59,7 +59,7 @@ class Snmp:
     :param name: the source's name in the journal.
     """
 
-    devices: tuple[str, ...]
+    targets: tuple[str, ...]
     version: Literal["2c", "3"] = "2c"
     community: str = field(default="public", repr=False)
     user: str = ""
@@ -73,12 +73,12 @@ class Snmp:
     bulk: int = 25
     rows_max: int = 10_000
     name: str = "snmp"
-    _known: dict[str, Device] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_known", read(self.devices, PORT, "snmp"))
-        if self.bulk < 1 or self.rows_max < 1:
-            raise ConfigError("snmp: bulk and rows_max must be 1 or more")
+        read(self.targets, PORT, "snmp")
+        for what in ("interval", "timeout", "bulk", "rows_max"):
+            if not getattr(self, what) > 0:
+                raise ConfigError(f"snmp: {what} is not above 0")
         if self.version == "2c":
             if self.user or self.auth_key or self.priv_key:
                 raise ConfigError("snmp: users and keys need version 3", hint='version: "3"')
@@ -93,27 +93,36 @@ class Snmp:
 
     @property
     def sampled(self) -> bool:
-        """A device is asked what is so now."""
-        return True
+        """What waits is handed on; the rounds have their own times."""
+        return False
 
-    def open(self, cursor: Cursor | None) -> Reader:
-        """Begin to ask; what was not asked while nobody listened cannot be asked now.
+    def open(self, cursor: Cursor | None) -> Rounds:
+        """Begin the rounds; what was missed while nobody asked cannot be had any more.
 
         :raises ConfigError: the packages it needs are not installed.
         """
         _library()
-        return Rounds(self, cursor)
+        return Rounds(Agents(self), cursor)
+
+
+class Agents:
+    """One snmp at work. See `sources.Collector`."""
+
+    def __init__(self, source: Snmp) -> None:
+        self.name, self.interval, self.timeout = source.name, source.interval, source.timeout
+        self._source = source
+        self._devices = read(source.targets, PORT, "snmp")
 
     def targets(self) -> Sequence[Target]:
         """Return the configured devices."""
-        return [device.target for device in self._known.values()]
+        return [device.target for device in self._devices.values()]
 
     def collect(self, target: Target, deadline: float) -> Collected:
         """Ask one device for its interfaces and its sensors.
 
         :raises InputError: no answer in time, a wrong key, or an agent that does not behave.
         """
-        device = self._known[target.name]
+        device = self._devices[target.name]
         said = Said(Millis(time.time_ns() // 1_000_000))
         tables = asyncio.run(self._tables(device, deadline))
         if not any(tables.values()):
@@ -133,7 +142,7 @@ class Snmp:
         left = deadline - time.monotonic()
         try:
             async with asyncio.timeout(left):
-                agent = _Agent(library, engine, self, device)
+                agent = _Agent(library, engine, self._source, device)
                 await agent.find(left)
                 return await self._walked(agent)
         except TimeoutError:
@@ -144,16 +153,17 @@ class Snmp:
             engine.close_dispatcher()
 
     async def _walked(self, agent: _Agent) -> Tables:
+        bulk, rows_max = self._source.bulk, self._source.rows_max
         tables: Tables = {}
         for columns in (
             interfaces.WHOLE, interfaces.FIXED, interfaces.EXTENDED, sensors.SENSORS,
         ):  # fmt: skip
-            tables |= await walk(agent.ask, columns, self.bulk, self.rows_max)
+            tables |= await walk(agent.ask, columns, bulk, rows_max)
         if interfaces.lacks_wide_counters(tables):
-            tables |= await walk(agent.ask, interfaces.NARROW, self.bulk, self.rows_max)
+            tables |= await walk(agent.ask, interfaces.NARROW, bulk, rows_max)
         parts: Tables = {column: {} for column in sensors.PARTS}
         if any(tables[column] for column in sensors.SENSORS):
-            parts = await walk(agent.ask, sensors.PARTS, self.bulk, self.rows_max)
+            parts = await walk(agent.ask, sensors.PARTS, bulk, rows_max)
         return tables | parts
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Cursor, Millis
-from watchkeeper.sources import Collected, Reader, Target
+from watchkeeper.sources import Collected, Target
 from watchkeeper.sources._devices import Device, Said, read
 from watchkeeper.sources._found import collected
 from watchkeeper.sources._rounds import Rounds
@@ -33,7 +33,7 @@ NAMES = "COUNTERS_PORT_NAME_MAP"
 class Sonic:
     """Reads SONiC's Redis databases: ports, counters, error correction, optical modules.
 
-    :param devices: whom to ask: `host`, `host:port`, `name=host:port`, or the path of a socket;
+    :param targets: the switches: `host`, `host:port`, `name=host:port`, or the path of a socket;
         port 6379 unless said.
     :param password: when the databases ask for one.
     :param interval: seconds between two questions to one switch.
@@ -42,40 +42,51 @@ class Sonic:
     :param name: the source's name in the journal.
     """
 
-    devices: tuple[str, ...]
+    targets: tuple[str, ...]
     password: str = field(default="", repr=False)
     interval: float = 60.0
     timeout: float = 10.0
     ports_max: int = 4096
     name: str = "sonic"
-    _known: dict[str, Device] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_known", read(self.devices, PORT, "sonic"))
+        read(self.targets, PORT, "sonic")
+        for what in ("interval", "timeout", "ports_max"):
+            if not getattr(self, what) > 0:
+                raise ConfigError(f"sonic: {what} is not above 0")
 
     @property
     def sampled(self) -> bool:
-        """A switch is asked what is so now."""
-        return True
+        """What waits is handed on; the rounds have their own times."""
+        return False
 
-    def open(self, cursor: Cursor | None) -> Reader:
-        """Begin to ask; what was not asked while nobody listened cannot be asked now.
+    def open(self, cursor: Cursor | None) -> Rounds:
+        """Begin the rounds; what was missed while nobody asked cannot be had any more.
 
         :raises ConfigError: the package it needs is not installed.
         """
         _library()
-        return Rounds(self, cursor)
+        return Rounds(Switches(self), cursor)
+
+
+class Switches:
+    """One sonic at work. See `sources.Collector`."""
+
+    def __init__(self, source: Sonic) -> None:
+        self.name, self.interval, self.timeout = source.name, source.interval, source.timeout
+        self._password, self._ports_max = source.password, source.ports_max
+        self._devices = read(source.targets, PORT, "sonic")
 
     def targets(self) -> Sequence[Target]:
         """Return the configured switches."""
-        return [device.target for device in self._known.values()]
+        return [device.target for device in self._devices.values()]
 
     def collect(self, target: Target, deadline: float) -> Collected:
         """Ask one switch for everything it keeps about its ports.
 
         :raises InputError: no answer in time, a wrong password, or no ports.
         """
-        device = self._known[target.name]
+        device = self._devices[target.name]
         said = Said(Millis(time.time_ns() // 1_000_000))
         for port in asyncio.run(self._asked(device, deadline)):
             tell(said, device, port)
@@ -108,7 +119,7 @@ class Sonic:
         client: Redis = library.Redis(
             **where,
             db=number,
-            password=self.password or None,
+            password=self._password or None,
             protocol=2,
             driver_info=None,
             socket_timeout=None,
@@ -128,8 +139,8 @@ class Sonic:
                 f"{device.name}: {NAMES} is empty",
                 hint="the switch is still starting, or `counterpoll port` is off",
             )
-        if len(numbers) > self.ports_max:
-            raise InputError(f"{device.name}: more than {self.ports_max} ports")
+        if len(numbers) > self._ports_max:
+            raise InputError(f"{device.name}: more than {self._ports_max} ports")
         names, oids = list(numbers), list(numbers.values())
         columns = await asyncio.gather(
             _rows(appl, [f"PORT_TABLE:{name}" for name in names]),
