@@ -18,6 +18,7 @@ from watchkeeper.sources._breaker import Breaker, Budget
 from watchkeeper.sources._found import Reading, collected
 from watchkeeper.sources._rounds import Rounds
 from watchkeeper.sources._turns import Turns
+from watchkeeper.testing.sources import keys_of
 
 STALE = "stale"
 
@@ -85,7 +86,7 @@ class Heard:
         if batch is None:
             return
         self.batches.append(batch)
-        keys = batch.keys.to_pylist()
+        keys = keys_of(batch).to_pylist()
         assert len({tuple(key.values()) for key in keys}) == len(keys)
         for s, t, value in zip(
             *(column.to_pylist() for column in batch.samples.columns), strict=True
@@ -509,3 +510,21 @@ def test_a_budget_never_gives_more_than_a_tenth_beyond_what_was_saved(uses):
         budget.earn()
         spent += wanted and budget.spend()
         assert spent <= _breaker.SAVED_MAX + _breaker.EXTRA * asked + 1e-6
+
+
+def test_keys_are_told_once_and_those_long_gone_are_given_up(start, monkeypatch):
+    monkeypatch.setattr(_rounds, "SPARE", 50)
+    turn = Counter()
+
+    def changes(target, deadline):
+        turn[target.name] += 1
+        return says(*(f"m{turn[target.name]}_{n}" for n in range(10)))(target, deadline)
+
+    heard = start(Fleet({"steady": says("m"), "t": changes}, interval=0.1))
+    heard.until(lambda: len(heard.of("steady")) >= 12)
+    tables = [batch.keys for batch in heard.batches]
+    assert 1 < len({id(table) for table in tables}) < len(tables)
+    assert max(len(table) for table in tables) < 150
+    assert heard.of("steady", "m") == [1.0] * len(heard.of("steady", "m"))
+    ended = [s[1] for s in heard.samples if s[4] == STALE]
+    assert len(ended) == len(set(ended)) >= 50

@@ -25,7 +25,7 @@ from watchkeeper.sources._discovery import Ways, endpoint
 from watchkeeper.sources._exposition import Reader
 from watchkeeper.sources._fetch import Client, Credentials
 from watchkeeper.sources.scrape import Scrape, Scraper, joined
-from watchkeeper.testing.sources import collector_checks
+from watchkeeper.testing.sources import collector_checks, keys_of
 
 SOON = 20.0
 
@@ -39,7 +39,7 @@ def heard(reader, done, seconds=SOON):
         batch = reader.poll()
         if batch is None:
             continue
-        keys = [tuple(key.values()) for key in batch.keys.to_pylist()]
+        keys = [tuple(key.values()) for key in keys_of(batch).to_pylist()]
         assert len(set(keys)) == len(keys)
         for s, value in zip(
             batch.samples["series"].to_pylist(), batch.samples["value"].to_pylist(), strict=True

@@ -26,7 +26,7 @@ import tenacity
 
 from watchkeeper.model import Batch, Cursor, Millis
 from watchkeeper.sources import Cancellable, Collected, Collector, Target, TargetState
-from watchkeeper.sources._answers import Answer, batch
+from watchkeeper.sources._answers import Answer, Table, batch
 from watchkeeper.sources._breaker import Budget
 from watchkeeper.sources._standing import AILING, Standing, control
 from watchkeeper.sources._turns import Gates, Turns
@@ -40,6 +40,7 @@ ATTEMPTS = 3
 PAUSE, PAUSE_MAX = 0.2, 2.0  # seconds before the first repeat, at most, and before any
 SAMPLES = 100_000  # of one batch, about
 WAITING = 500_000  # samples that wait to be fetched; then nobody is asked
+SPARE = 50_000  # keys remembered beyond twice what the targets say
 LINGER = 0.2  # seconds a poll gathers answers
 PATIENCE = 1.0  # seconds in which threads should end when told to; they keep nobody else waiting
 ERROR_MAX = 300  # characters
@@ -94,6 +95,7 @@ class Rounds:
         self._handed: SimpleQueue[_Question | None] = SimpleQueue()
         self._answers: deque[Answer] = deque()
         self._waiting = 0
+        self._table, self._room = Table(), SPARE
         self._looking: float | None = None
         self._unlisted = ""
         # Rounds begin at whole multiples of the interval on the wall, like those of Prometheus.
@@ -114,9 +116,17 @@ class Rounds:
             self._waiting -= size
             if answers:
                 self._changed.notify_all()
+            if len(self._table.keys) > self._room:
+                self._make_room()
         if not answers:
             return None
-        return batch(self._collector.name, Cursor(str(_wall())), answers)
+        return batch(self._name, Cursor(str(_wall())), answers, self._table)
+
+    def _make_room(self) -> None:
+        """Give up a table in which most keys are no longer said."""
+        self._room = SPARE + 2 * sum(one.series for one in self._standings.values())
+        if len(self._table.keys) > self._room:
+            self._table = Table()
 
     def close(self) -> None:
         """Stop asking. A question under way ends by its own deadline, and nobody waits for it."""
@@ -231,7 +241,7 @@ class Rounds:
 
     def _hand_out(self) -> None:
         while len(self._asked) < self._workers and self._waiting < WAITING:
-            turn = self._turns.take()
+            turn = None if self._closed.is_set() else self._turns.take()
             if turn is None:
                 return
             standing, gates = turn

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from watchkeeper.model import Control, Millis, canonical
 from watchkeeper.sources import Collected, Target, TargetState
-from watchkeeper.sources._answers import NO_KEYS, Answer, ended, readings_of, said, told, vanished
+from watchkeeper.sources._answers import (
+    NO_KEYS,
+    Answer,
+    Keys,
+    Part,
+    ended,
+    readings_of,
+    said,
+    told,
+    vanished,
+)
 from watchkeeper.sources._breaker import Breaker
 from watchkeeper.sources._turns import Gates
 
@@ -26,7 +34,7 @@ class Standing:
         self.gone = False
         self._collector = collector
         self._readings = readings_of(target)
-        self._keys = NO_KEYS  # of the round before
+        self._keys = Keys(NO_KEYS)  # of the round before
         self._error, self._duration = "", 0.0
         self._succeeded: Millis | None = None
 
@@ -35,6 +43,11 @@ class Standing:
         """What limits when it is asked."""
         host = f"host {self.target.host}"
         return (host, AILING) if self.breaker.failures else (host,)
+
+    @property
+    def series(self) -> int:
+        """How many series it gave in the round before."""
+        return len(self._keys)
 
     def state(self) -> TargetState:
         """Return how it stands, for people."""
@@ -45,9 +58,10 @@ class Standing:
 
     def heard(self, collected: Collected, at: Millis) -> Answer:
         """Return what it said, with the end of what it no longer says. Changes nothing."""
-        part = said(collected)
-        lost = vanished(self._keys, part.keys)
-        parts = (part, ended(lost, at)) if lost.num_rows else (part,)
+        before = self._keys
+        part = said(collected, before)
+        lost = vanished(before, part.keys)
+        parts = (part, ended(lost, at)) if len(lost) else (part,)
         return Answer(parts, collected.unread)
 
     def succeeded(self, answer: Answer, at: Millis, duration: float) -> Answer:
@@ -87,9 +101,9 @@ class Standing:
         parts = (ended(self._readings, at), *self._end(at))
         return Answer(parts, controls=(control(self._collector, self.target.name, "gone"),))
 
-    def _end(self, at: Millis) -> tuple[Any, ...]:
-        keys, self._keys = self._keys, NO_KEYS
-        return (ended(keys, at),) if keys.num_rows else ()
+    def _end(self, at: Millis) -> tuple[Part, ...]:
+        keys, self._keys = self._keys, Keys(NO_KEYS)
+        return (ended(keys, at),) if len(keys) else ()
 
     def _changed(self, before: str, otherwise: str) -> tuple[Control, ...]:
         state = self.breaker.state if self.breaker.state != before else otherwise

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from watchkeeper.errors import InputError
+from watchkeeper.key_table import KeyTable
 from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor
 from watchkeeper.sources import Reader, Source
 from watchkeeper.sources._rounds import Rounds
@@ -111,10 +112,9 @@ def check_batches_of_rounds_fit_the_model(source: Source) -> None:
         cursors = []
         for batch in _round(reader):
             assert batch.source == source.name
-            assert isinstance(batch.keys, pa.RecordBatch)
             assert sum(contents(batch).values()) == batch.offered
             cursors.append(int(batch.cursor))
-            keys = list(zip(*(c.to_pylist() for c in batch.keys.columns), strict=True))
+            keys = list(zip(*(c.to_pylist() for c in keys_of(batch).columns), strict=True))
             assert len(set(keys)) == len(keys), "a key appears twice"
         assert cursors == sorted(cursors)
     finally:
@@ -181,10 +181,14 @@ def offered(source: Source, cursor: Cursor | None) -> Offered:
     return total
 
 
+def keys_of(batch: Batch) -> pa.RecordBatch:
+    """Return the keys of a batch, or all of the table it goes by."""
+    return batch.keys.since(0) if isinstance(batch.keys, KeyTable) else batch.keys
+
+
 def contents(batch: Batch) -> Offered:
     """Return what one batch offers, with repeats counted; values by their bits."""
-    assert isinstance(batch.keys, pa.RecordBatch)
-    keys = list(zip(*(column.to_pylist() for column in batch.keys.columns), strict=True))
+    keys = list(zip(*(column.to_pylist() for column in keys_of(batch).columns), strict=True))
     series = batch.samples["series"].to_pylist()
     times = batch.samples["time"].to_pylist()
     bits = batch.samples["value"].to_numpy().view(np.uint64).tolist()
