@@ -30,6 +30,7 @@ from watchkeeper.identity import Identity
 from watchkeeper.model import STALE_BITS, Reason
 from watchkeeper.receivers import Delivery, Limits, Received
 from watchkeeper.receivers.otlp import Otlp
+from watchkeeper.testing.receivers import Examples, receiver_checks
 
 NOW = 1_700_000_000_000_000_000
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
@@ -530,3 +531,84 @@ def test_keys_that_collide_are_refused_and_forgotten(monkeypatch):
     monkeypatch.undo()
     batch = decoder.decode(delivery(request(gauge("other")).SerializeToString()))
     assert keys(batch) == [("source:otlp", "other", "{}")]
+
+
+def _examples():
+    several = request(gauge(cpu="0"), gauge("other"), **{"host.name": "a"}).SerializeToString()
+    text = json_format.MessageToJson(ExportMetricsServiceRequest.FromString(several)).encode()
+    some = request(gauge(), gauge("late", time=0), gauge("")).SerializeToString()
+    return Examples(
+        Otlp(),
+        good=(
+            delivery(several),
+            delivery(gzip.compress(several), encoding="gzip"),
+            delivery(text, JSON),
+        ),
+        partial=(delivery(some),),
+        broken=(
+            delivery(several[:-1]),
+            delivery(text[:-1], JSON),
+            delivery(several, "text/plain"),
+            delivery(several, encoding="gzip"),
+        ),
+    )
+
+
+@pytest.mark.parametrize("check", list(receiver_checks()), ids=lambda check: check.__name__)
+def test_otlp_is_a_receiver(check):
+    check(_examples())
+
+
+def test_a_sender_of_many_series_is_remembered_as_it_grows():
+    decoder = opened()
+    for series in (10, 3000, 9000):
+        message = request(*(gauge(f"m{n}", float(n), place="x" * 40) for n in range(series)))
+        body = delivery(message.SerializeToString())
+        for _ in range(2):
+            same(read(decoder.decode(body)), naive.read(message))
+    assert len(decoder.decode(body).keys) == 9000
+
+
+def test_edges_and_quantiles_are_written_as_prometheus_writes_them():
+    summary = {
+        "time_unix_nano": NOW,
+        "quantile_values": [{"quantile": q, "value": 1.0} for q in (0.0, 0.5, 0.99, 1.0)],
+    }
+    histogram = {
+        "time_unix_nano": NOW,
+        "bucket_counts": [1, 1, 1, 1],
+        "explicit_bounds": [0.005, 10.0, float("inf")],
+    }
+    message = request(
+        {"name": "s", "summary": {"data_points": [summary]}},
+        {"name": "h", "histogram": {"data_points": [histogram], "aggregation_temporality": 2}},
+    )
+    texts = [json.loads(attributes) for _, _, attributes in keys(decode(message, buckets=True))]
+    assert [a["quantile"] for a in texts if "quantile" in a] == ["0", "0.5", "0.99", "1"]
+    assert [a["le"] for a in texts if "le" in a] == ["0.005", "10", "+Inf", "+Inf"]
+
+
+def test_values_that_are_not_text_are_written_as_json():
+    nested = {"values": [{"key": "b", "value": {"double_value": float("inf")}},
+                         {"key": "a", "value": {"array_value": {"values": [{}]}}}]}  # fmt: skip
+    point = {
+        "time_unix_nano": NOW,
+        "as_int": 1,
+        "attributes": [
+            {"key": "bool", "value": {"bool_value": True}},
+            {"key": "bytes", "value": {"bytes_value": b"\x00\xff"}},
+            {"key": "double", "value": {"double_value": 0.1}},
+            {"key": "int", "value": {"int_value": -7}},
+            {"key": "map", "value": {"kvlist_value": nested}},
+            {"key": "none"},
+        ],
+    }
+    message = request({"name": "m", "gauge": {"data_points": [point]}})
+    assert json.loads(keys(decode(message))[0][2]) == {
+        "bool": "true",
+        "bytes": "AP8=",
+        "double": "0.1",
+        "int": "-7",
+        "map": '{"a":[null],"b":"Infinity"}',
+        "none": "",
+    }

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from watchkeeper.model import STALE_BITS
-from watchkeeper.receivers._otlp_tree import Bytes, Nodes, Slots, below, word
+from watchkeeper.receivers._otlp_tree import Bytes, Nodes, Slots, below, path, word
 
 # What a scan ends with; those of `below` come through.
 DONE, BROKEN, UNUSUAL, OUT_ROOM, TOO_MANY = 0, -1, -2, -6, -7
@@ -190,7 +190,7 @@ def number(
     elif fault == FINE:
         bits = bits if kind == 33 else _bits(np.float64(np.int64(bits)))
         bits = _per(bits, _seconds(time, start, stale, metric))
-    node = below(slots, nodes, told, parent, POINT, data, first, last)
+    node = below(slots, nodes, told, path(parent, POINT), data, first, last)
     return int(_emit(out, node, time, bits, fault))
 
 
@@ -206,7 +206,7 @@ def _buckets(
         edge = at if k == facts.counts_many - 1 else at + 8  # the last has no bound
         total += word(data, facts.counts + 8 * k)
         bits = _bits(np.float64(total) / seconds)
-        bucket = below(slots, nodes, told, node, BUCKET, data, at, edge)
+        bucket = below(slots, nodes, told, path(node, BUCKET), data, at, edge)
         ended = _emit(out, bucket, facts.time, bits, FINE)
         if ended != DONE:
             return ended
@@ -230,7 +230,7 @@ def _quantile(
         elif tag == 17:
             bits = value
         at = stop
-    node = below(slots, nodes, told, parent, QUANTILE, data, start, edge)
+    node = below(slots, nodes, told, path(parent, QUANTILE), data, start, edge)
     return int(_emit(out, node, time, bits, FINE))
 
 
@@ -304,7 +304,7 @@ def compound(
     buckets = buckets and facts.counts_many > 0 and not stale
     if fault == FINE and buckets and facts.counts_many != facts.bounds_many + 1:
         fault = BAD_BUCKETS
-    node = below(slots, nodes, told, parent, POINT, data, facts.first, facts.last)
+    node = below(slots, nodes, told, path(parent, POINT), data, facts.first, facts.last)
     if fault != FINE or node < 0:
         return int(_emit(out, node, time, np.uint64(0), fault))
     seconds = _seconds(time, facts.start, stale, metric)
@@ -319,7 +319,7 @@ def compound(
         if stale:
             has, bits = role in (COUNT, SUM), np.uint64(STALE_BITS)
         if has and ended == DONE:
-            one = below(slots, nodes, told, node, role, data, at, at)
+            one = below(slots, nodes, told, path(node, role), data, at, at)
             ended = _emit(out, one, time, bits, FINE)
     if ended == DONE and buckets:
         ended = _buckets(slots, nodes, told, out, data, node, facts, seconds)

@@ -31,7 +31,7 @@ from watchkeeper.receivers._otlp_points import (
     field,
     number,
 )
-from watchkeeper.receivers._otlp_tree import ROOT, Bytes, Nodes, Slots, below
+from watchkeeper.receivers._otlp_tree import ROOT, Bytes, Nodes, Slots, below, path
 
 FIRST, SECOND, THIRD = 10, 18, 26  # tags of fields 1 to 3 that are messages or texts
 
@@ -84,7 +84,7 @@ def _resource(
     ended, first, last = _said(data, at, end)
     if ended != DONE:
         return ended
-    node = below(slots, nodes, told, ROOT, RESOURCE, data, first, last)
+    node = below(slots, nodes, told, path(ROOT, RESOURCE), data, first, last)
     if node < 0:
         return node
     while at < end and ended == DONE:
@@ -104,7 +104,7 @@ def _scope(
     ended, first, last = _said(data, at, end)
     if ended != DONE:
         return ended
-    node = below(slots, nodes, told, parent, SCOPE, data, first, last)
+    node = below(slots, nodes, told, path(parent, SCOPE), data, first, last)
     if node < 0:
         return node
     while at < end and ended == DONE:
@@ -141,8 +141,12 @@ def _metric(
     ended, metric = _kind(data, start, last, kind)
     if ended != DONE:
         return ended
-    named = below(slots, nodes, told, parent, NAME, data, name, name_end)
-    node = below(slots, nodes, told, named, metric, data, unit, unit_end) if named >= 0 else named
+    named = below(slots, nodes, told, path(parent, NAME), data, name, name_end)
+    node = (
+        below(slots, nodes, told, path(named, metric), data, unit, unit_end)
+        if named >= 0
+        else named
+    )
     if node < 0:
         return node
     at = start

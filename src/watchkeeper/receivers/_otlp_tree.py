@@ -157,12 +157,16 @@ def _is(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
+def path(parent: int, tag: int) -> np.uint64:
+    """Return under what the bytes of a node stand."""
+    return np.uint64(parent) << np.uint64(32) | np.uint64(tag)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
 def below(
-    slots: Slots, nodes: Nodes, told: Bytes, parent: int, tag: int, data: Bytes, start: int,
-    end: int,
-) -> int:  # fmt: skip
-    """Return the node of these bytes below `parent`, which is new if need be; negative: no room."""
-    path = np.uint64(parent) << np.uint64(32) | np.uint64(tag)
+    slots: Slots, nodes: Nodes, told: Bytes, path: np.uint64, data: Bytes, start: int, end: int
+) -> int:
+    """Return the node of these bytes under `path`, which is new if need be; negative: no room."""
     last = nodes[ROOT, LAST]
     node = nodes[last, NEXT]
     if node != np.uint64(ROOT) and _is(nodes, told, node, path, data, start, end):
