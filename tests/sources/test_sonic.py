@@ -19,7 +19,7 @@ from watchkeeper.model import Reason, attributes_text
 from watchkeeper.sources._devices import Device, Said
 from watchkeeper.sources._sonic_tables import Port, tell
 from watchkeeper.sources.sonic import Sonic, Switches
-from watchkeeper.testing.sources import collector_checks
+from watchkeeper.testing.sources import collector_checks, keys_of
 
 SAI = "SAI_PORT_STAT_"
 TABLES = {
@@ -242,8 +242,8 @@ def test_a_switch_that_hangs_is_told_to_be_down_while_another_goes_on(port):
             while len(up) < 2 and time.monotonic() < deadline:
                 batch = reader.poll()
                 for row, value in zip(*_columns(batch), strict=True) if batch else ():
-                    if batch.keys["metric"][row].as_py() == "up":
-                        up[batch.keys["entity"][row].as_py()] = value
+                    if keys_of(batch)["metric"][row].as_py() == "up":
+                        up[keys_of(batch)["entity"][row].as_py()] = value
         finally:
             reader.close()
     assert up == {"device:leaf1": 1.0, "device:leaf2": 0.0}
