@@ -364,6 +364,18 @@ def test_references_that_lead_nowhere_cost_their_series_only(references, reason)
     assert values(batch) == [("good", T, bits(1.0))]
 
 
+@pytest.mark.parametrize("symbols", [2, 130, 300, 20_000])
+def test_references_of_every_length_lead_to_their_symbol(symbols):
+    words = [f"s{k}" for k in range(symbols - 4)]
+    good = (named("good", a="1"), [(T, 1.0)])
+    raw = second([good], order=words)
+    assert [*decode(raw, 2).keys.since(0)["attributes"].to_pylist()] == ['{"a":"1"}']
+    for cut in (b"\x81", b"\x01\x02\x85", b"\x01\x80\x81"):  # the last breaks off
+        batch = decode(raw + field(5, field(1, cut) + ONE), 2)
+        assert reasons(batch) == {"malformed": 1}
+        assert values(batch) == [("good", T, bits(1.0))]
+
+
 def test_symbols_may_come_after_the_series_that_use_them():
     raw = second([(named("good"), [(T, 1.0)])])
     at = raw.index(varint(42))

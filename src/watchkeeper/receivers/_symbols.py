@@ -12,7 +12,7 @@ import numpy as np
 
 from watchkeeper.model import Rows
 from watchkeeper.receivers import Limits
-from watchkeeper.receivers._wire import LONG, MANY, ODD, REFERENCE, Bytes, Places, span, varint
+from watchkeeper.receivers._wire import LONG, MANY, ODD, REFERENCE, Bytes, Int, Places, span, varint
 
 
 def written_out(data: Bytes, labels: Places, symbols: Places, limits: Limits) -> tuple[Bytes, bool]:
@@ -34,28 +34,70 @@ def written_out(data: Bytes, labels: Places, symbols: Places, limits: Limits) ->
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
+def _usual(
+    data: Bytes, labels: Places, s: int, n: int, known: int, most: int, out: Rows
+) -> tuple[int, int]:
+    """Write out references as all senders pack them: in one field, each of at most two bytes.
+
+    Return the first series that has them otherwise or that must be refused, and how many
+    references there are then. It calls nothing that may refuse, for speed (`_wire._usual`).
+    """
+    while s < len(labels):
+        at: Int = labels[s, 0] + 2
+        end, m = labels[s, 1], n
+        if labels[s, 2] != 0 or end - at < 2 or end - at > 127 or data[np.uint64(at - 2)] != 10:
+            break
+        if data[np.uint64(at - 1)] != end - at or end - at > most:
+            break
+        while at < end:
+            symbol: Int = np.int64(data[np.uint64(at)])
+            at += 1
+            if symbol > 127:
+                more = np.int64(data[np.uint64(at)]) if at < end else np.int64(128)
+                symbol, at = symbol & 127 | more << 7, at + 1
+            if symbol >= min(known, 1 << 14):  # or it breaks off, or has more bytes
+                break
+            out[m], m = symbol, m + 1
+        if symbol >= min(known, 1 << 14) or (m - n) % 2 == 1:
+            break
+        labels[s, 0], labels[s, 1] = n, m
+        s, n = s + 1, m
+    return s, n
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
 def _references(data: Bytes, labels: Places, known: int, most: int, out: Rows) -> None:
     """Write out all references, packed or not, and where those of each series are in `out`."""
-    n = 0
-    for s in range(len(labels)):
-        at, end, refused, begun = labels[s, 0], labels[s, 1], labels[s, 2], n
-        while at < end and refused == 0:
-            tag, start = varint(data, at, end)
-            at = varint(data, start, end)[1]
-            if tag == np.uint64(10):
-                start, at = span(data, start, end)
-            while start < at and refused == 0:
-                symbol, start = varint(data, start, at)
-                if start < 0 or symbol >= np.uint64(known):
-                    refused = REFERENCE
-                elif n - begun >= most:
-                    refused = MANY
-                else:
-                    out[n], n = symbol, n + 1
-        if refused == 0 and (n - begun) % 2 == 1:
-            refused = ODD
-        n = n if refused == 0 else begun
-        labels[s, 0], labels[s, 1], labels[s, 2] = begun, n, refused
+    s, n = 0, 0
+    while s < len(labels):
+        s, n = _usual(data, labels, s, n, known, most, out)
+        if s < len(labels):
+            n = _series(data, labels, s, n, known, most, out)
+            s += 1
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _series(data: Bytes, labels: Places, s: int, n: int, known: int, most: int, out: Rows) -> int:
+    """Write out the references of one series; return how many there are then."""
+    at, end, refused, begun = labels[s, 0], labels[s, 1], labels[s, 2], n
+    while at < end and refused == 0:
+        tag, start = varint(data, at, end)
+        at = varint(data, start, end)[1]
+        if tag == np.uint64(10):
+            start, at = span(data, start, end)
+        while start < at and refused == 0:
+            symbol, start = varint(data, start, at)
+            if start < 0 or symbol >= np.uint64(known):
+                refused = REFERENCE
+            elif n - begun >= most:
+                refused = MANY
+            else:
+                out[n], n = symbol, n + 1
+    if refused == 0 and (n - begun) % 2 == 1:
+        refused = ODD
+    n = n if refused == 0 else begun
+    labels[s, 0], labels[s, 1], labels[s, 2] = begun, n, refused
+    return n
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
