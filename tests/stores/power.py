@@ -3,7 +3,9 @@
 It keeps, for each file, what is on the disk for certain (the content at the last sync) and the
 writes since then. At a power cut any subset of those writes has reached the disk, each 512-byte
 sector by itself (the idea of SQLite's own test6.c). A failing sync forgets its writes, as Linux
-does: the page cache shows them, the disk does not hold them, and the next sync succeeds.
+does: the page cache shows them, the disk does not hold them, and the next sync succeeds. Each open
+file hears of the failure once (errseq, Linux 4.13): the one that synced at once, others when they
+sync.
 
 Files are known by their inode, so a rename keeps their history; renames and removals themselves
 are taken as durable, because the stores sync the folder after each that matters.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import random
 import threading
+import weakref
 from pathlib import Path
 
 import apsw
@@ -37,10 +40,12 @@ class Disk(apsw.VFS):
         self.since: dict[int, list[tuple[int, bytes | None]]] = {}  # None: cut to this length
         self.operations, self.cut_at = 0, None
         self.sync_failure = 0.0  # share of syncs that fail
-        self.failed_syncs = 0
+        self.failed_syncs = self.syncs = 0
+        self.bad_syncs: range = range(0)  # which syncs fail for certain, counted from 1
         self.off = False
         self.image: dict[str, bytes] = {}
         self.folder: Path | None = None
+        self.open: weakref.WeakSet[_File] = weakref.WeakSet()
         self.turn = threading.RLock()  # a checkpoint is made beside the writer
         super().__init__(name, "")
 
@@ -102,13 +107,14 @@ class Disk(apsw.VFS):
 
 class _File(apsw.VFSFile):
     def __init__(self, disk: Disk, name, flags) -> None:
-        self.disk = disk
+        self.disk, self.untold = disk, False
         super().__init__("", name, flags)
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         self.inode = Path(path).stat().st_ino
         if self.inode not in disk.certain or Path(path).stat().st_size == 0:
             disk.certain[self.inode] = b""
             disk.since[self.inode] = []
+        disk.open.add(self)
 
     def xWrite(self, data, offset):
         with self.disk.turn:
@@ -126,8 +132,15 @@ class _File(apsw.VFSFile):
         with self.disk.turn:
             self.disk.alive()
             waiting, self.disk.since[self.inode] = self.disk.since[self.inode], []
-            if self.disk.random.random() < self.disk.sync_failure:
+            self.disk.syncs += 1
+            by_chance = self.disk.random.random() < self.disk.sync_failure
+            untold, self.untold = self.untold, False
+            if by_chance or self.disk.syncs in self.disk.bad_syncs:
                 self.disk.failed_syncs += 1
+                for other in self.disk.open:
+                    other.untold |= other is not self and other.inode == self.inode
+                untold = True
+            if untold:
                 raise apsw.IOError("EIO: the disk did not take it")
             content = bytearray(self.disk.certain[self.inode])
             for offset, data in waiting:

@@ -27,6 +27,7 @@ from watchkeeper.model import (
 )
 
 CODEC = "zstd"  # of texts; samples have a form of their own, see `_samples.py`
+ALONE = pa.ipc.IpcReadOptions(use_threads=False)  # waking others takes longer than the work
 NO_SAMPLES = pa.RecordBatch.from_pylist([], schema=SAMPLES)
 NO_KEYS = pa.RecordBatch.from_pylist([], schema=KEYS)
 NO_REJECTS = pa.RecordBatch.from_pylist([], schema=REJECTS)
@@ -150,7 +151,7 @@ def _block_checksum(block: Block) -> bytes:
 
 
 def _stream(table: pa.RecordBatch) -> bytes:
-    options = pa.ipc.IpcWriteOptions(compression=CODEC)
+    options = pa.ipc.IpcWriteOptions(compression=CODEC, use_threads=False)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_batch(table)
@@ -158,5 +159,5 @@ def _stream(table: pa.RecordBatch) -> bytes:
 
 
 def _table(stream: bytes) -> pa.RecordBatch:
-    with pa.ipc.open_stream(stream) as reader:
+    with pa.ipc.open_stream(stream, options=ALONE) as reader:
         return reader.read_next_batch()

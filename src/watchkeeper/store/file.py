@@ -149,6 +149,8 @@ class StoreFile:
                 self._distrust(error)
                 raise self._refusal(error) from error
             self._crash_point("after_commit")
+            if self._failure:  # told by a checkpoint meanwhile: nothing is certain any more
+                raise StoreError(self._failure, hint=DISTRUST_HINT)
             if self._wal_pages >= self._checkpoint_at:
                 self._checkpoint(self._writer)
 
@@ -197,7 +199,8 @@ class StoreFile:
             reader, self._reader = self._reader, None
             writer, self._writer = self._writer, None
             if reader is not None:
-                reader.close(True)
+                with contextlib.suppress(apsw.Error):  # it had nothing to write
+                    reader.close(True)
             if writer is not None:
                 self._part_from(writer)
             lock, self._lock = self._lock, -1
@@ -350,7 +353,8 @@ class StoreFile:
             self._mark()
 
     def _mark(self) -> None:
-        mark(self.path)  # `close` tries again, should the disk have refused it
+        if self.path.exists():  # a disk that failed before anything was made leaves no doubt
+            mark(self.path)  # `close` tries again, should the disk have refused it
 
     def _copy_to(self, copy: Path) -> None:
         old = self._connect(apsw.SQLITE_OPEN_READWRITE)

@@ -3,6 +3,8 @@
 Linux forgets which pages it could not write, so after an fsync error the page cache may show what
 the disk does not hold (the "fsyncgate" of 2018). The store then leaves a marker beside its file,
 `.suspect`; the next opening copies everything into a new file, syncs that, and only then goes on.
+An error is told once to each open file (Linux 4.13 and later), so the writer hears of one that a
+checkpoint's sync has met: wiki.postgresql.org/wiki/Fsync_Errors.
 """
 
 from __future__ import annotations
