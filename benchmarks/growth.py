@@ -66,7 +66,8 @@ def _memory(name: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def _keys(first: int, count: int) -> pa.RecordBatch:
+def keys(first: int, count: int) -> pa.RecordBatch:
+    """Return the KEYS of some series, counted from 0."""
     numbers = range(first, first + count)
     columns = [
         [f"host:rack-{n // EACH // 40}-node-{n // EACH}" for n in numbers],
@@ -83,7 +84,7 @@ class House:
         self.rulebook, self.engine = rulebook, Local(workers=1)
         self.offset, self.at = 0, START
         self.random = np.random.default_rng(1)
-        self.state: State = core.begun(rulebook, self.entry(_keys(0, 0), np.zeros(0, np.uint32)))
+        self.state: State = core.begun(rulebook, self.entry(keys(0, 0), np.zeros(0, np.uint32)))
         self.offset = 0
 
     def entry(self, new: pa.RecordBatch, rows: Rows) -> Entry:
@@ -123,14 +124,14 @@ def measure(series: int, rounds: int) -> Figures:
     house, none = House(rulebook), np.zeros(0, np.uint32)
     enrolled = []
     for first in range(0, series, PORTION):
-        entry = house.entry(_keys(first, min(PORTION, series - first)), none)
+        entry = house.entry(keys(first, min(PORTION, series - first)), none)
         enrolled.append(house.carry(entry)[1])
     portions = _portions(series)
     for _ in range(SHARE):
-        house.carry(house.entry(_keys(0, 0), next(portions)))
-    spent = [house.carry(house.entry(_keys(0, 0), next(portions))) for _ in range(rounds)]
-    house.carry(house.entry(_keys(0, 0), none))
-    quiet = [house.carry(house.entry(_keys(0, 0), none))[0] for _ in range(max(rounds // 4, 3))]
+        house.carry(house.entry(keys(0, 0), next(portions)))
+    spent = [house.carry(house.entry(keys(0, 0), next(portions))) for _ in range(rounds)]
+    house.carry(house.entry(keys(0, 0), none))
+    quiet = [house.carry(house.entry(keys(0, 0), none))[0] for _ in range(max(rounds // 4, 3))]
     held = (_memory("VmRSS") - before) // series
     ticks, samples = np.array(spent).T
     return Figures(

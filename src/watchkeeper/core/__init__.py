@@ -337,7 +337,7 @@ def _worth_keeping(kept: Kept, panel: Panel, tick: int) -> tuple[Kept, tuple[Ass
     due = (now - moment) // KEEP_EVERY > (kept.time - moment) // KEEP_EVERY
     keep = np.flatnonzero(known & (moved | due | (state != kept.state)))
     kept.time[keep], kept.health[keep], kept.state[keep] = now, health[keep], state[keep]
-    return kept, tuple(panel.assessed(tick, int(entity)) for entity in keep)
+    return kept, panel.assessed(tick, keep)
 
 
 def _behind(have: C, more: C) -> C:

@@ -150,17 +150,28 @@ class Panel:
         result: npt.NDArray[np.bool_] = ~np.isnan(self.coverage[tick])
         return result
 
-    def assessed(self, tick: int, entity: int) -> Assessed:
-        """Return one cell as the ledger keeps it."""
-        health = float(self.health[tick, entity])
-        return Assessed(
-            entity=self.entities[entity],
-            time=Millis(int(self.ticks[tick])),
-            health=None if np.isnan(health) else health,
-            state=STATES[self.state[tick, entity]],
-            coverage=float(self.coverage[tick, entity]),
-            score=float(self.score[tick, entity]),
-            contributions=self.contributions(tick, entity),
+    def assessed(self, tick: int, entities: Times) -> tuple[Assessed, ...]:
+        """Return some cells of one tick as the ledger keeps them."""
+        cell = tick * self.health.shape[1] + entities
+        lost = (self.cells.start[cell + 1] > self.cells.start[cell]).tolist()
+        columns = (
+            column[tick, entities].tolist()
+            for column in (self.health, self.state, self.coverage, self.score)
+        )
+        now, names = Millis(int(self.ticks[tick])), self.entities
+        return tuple(
+            Assessed(
+                entity=names[entity],
+                time=now,
+                health=health if health == health else None,
+                state=STATES[state],
+                coverage=coverage,
+                score=score,
+                contributions=self.contributions(tick, entity) if some else (),
+            )
+            for entity, some, health, state, coverage, score in zip(
+                entities.tolist(), lost, *columns, strict=True
+            )
         )
 
 
