@@ -255,6 +255,12 @@ def test_a_lane_that_loses_light_is_decided_after_a_quarter_of_an_hour():
     ]
 
 
+def test_light_of_which_nothing_is_told_any_more_is_let_go():
+    light = [1.2] * 20 + [math.nan] * 5
+    found = decided([99.0] * 25, **{f"{OPTICS}rx_power": light})
+    assert found[-1] == ("link-light-low", 21, "resolved")
+
+
 @pytest.mark.parametrize("metric", ["hw.errors", "hw.network.fec.uncorrectable"])
 def test_errors_that_stay_are_decided_whichever_counter_tells_them(metric):
     found = decided([99.0] * 10, **{metric: [0.0] * 2 + [1.5] * 8})

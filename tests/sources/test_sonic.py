@@ -52,7 +52,7 @@ TABLES = {
         "RATES:oid:0x2": {"FEC_PRE_BER": "N/A"},
     },
     6: {
-        "TRANSCEIVER_DOM_FLAG|Ethernet8": {"rx1powerLAlarm": "True"},
+        "TRANSCEIVER_DOM_FLAG|Ethernet8": {"rx1powerLAlarm": "True", "tempHAlarm": "False"},
         "TRANSCEIVER_INFO|Ethernet0": {
             "manufacturer": "Acme  ", "model": "QDD-400G", "serial": "A1", "type": "N/A",
         },
@@ -74,7 +74,8 @@ TABLES = {
             "rxpowerlowalarm": "-inf", "rxpowerhighalarm": "0.0", "temphighalarm": "0.0",
         },
         "TRANSCEIVER_DOM_FLAG|Ethernet0": {
-            "tempHAlarm": "False", "vccLWarn": "True", "rx2powerLAlarm": "True",
+            "tempHAlarm": "False", "vccLWarn": "True", "rx1powerLAlarm": "False",
+            "rx2powerLAlarm": "True",
             "tx1biasHWarn": "N/A", "lasertempHAlarm": "maybe", "last_update_time": "now",
         },
     },
@@ -164,16 +165,15 @@ def test_every_table_is_told_of_the_link_in_one_unit(told, series, value):
 
 
 @pytest.mark.parametrize(
-    ("quantity", "limit", "lane", "value"),
+    ("quantity", "limit", "value"),
     [
-        ("temperature", "high.critical", "", 0.0),
-        ("supply_voltage", "low.degraded", "", 1.0),
-        ("rx_power", "low.critical", "2", 1.0),
+        ("temperature", "high.critical", 0.0),
+        ("supply_voltage", "low.degraded", 1.0),
+        ("rx_power", "low.critical", 1.0),  # in one of two lanes
     ],
 )
-def test_the_flags_of_a_module_are_told_with_their_limit(told, quantity, limit, lane, value):
+def test_the_flags_of_a_module_are_told_with_their_limit(told, quantity, limit, value):
     about = {"hw.limit_type": limit, "hw.network.transceiver.quantity": quantity, "unit": "1"}
-    about |= {"hw.network.lane": lane} if lane else {}
     metric = "hw.network.transceiver.beyond_limit"
     assert told[0]["link:leaf1/Ethernet0", metric, attributes_text(about)] == value
 
@@ -204,7 +204,11 @@ def test_a_port_that_was_switched_off_is_neither_down_nor_dark(told):
         "hw.network.enabled",
         "hw.network.transceiver.temperature",
         "hw.network.transceiver.supply_voltage",
+        "hw.network.transceiver.beyond_limit",
     }
+    beyond = [about for _, metric, about in told[0] if metric.endswith("beyond_limit")]
+    assert sum("temperature" in about for about in beyond) == 2
+    assert sum("rx_power" in about for about in beyond) == 1
 
 
 def test_thresholds_of_modules_are_not_believed(told):

@@ -86,6 +86,8 @@ _FLAGGED = {
     "temp": "temperature", "vcc": "supply_voltage", "lasertemp": "laser_temperature",
     "rxpower": "rx_power", "txpower": "tx_power", "txbias": "bias_current",
 }  # fmt: skip
+_OF_MODULES = ("temperature", "supply_voltage")
+_BEYOND = "hw.network.transceiver.beyond_limit"
 _LIMITS = {
     ("h", "alarm"): "high.critical", ("h", "warn"): "high.degraded",
     ("l", "alarm"): "low.critical", ("l", "warn"): "low.degraded",
@@ -114,9 +116,9 @@ def tell(said: Said, device: Device, port: Port) -> None:
         if text is not None and not absent(text):
             said.text(link, metric, "1", text)
     _tell_module(said, link, port.sensor)
+    _tell_flags(said, link, port.flags, off)
     if not off:  # its lasers are dark because somebody wished so
         _tell_lanes(said, link, port.sensor)
-        _tell_flags(said, link, port.flags)
     about = {
         name: port.module[field].strip()
         for field, name in _ABOUT.items()
@@ -171,31 +173,38 @@ def _measures(field: str) -> bool:
     return field in _MODULE or _LANE_FIELD.fullmatch(field) is not None
 
 
-def _tell_flags(said: Said, link: str, row: Row) -> None:
+def _tell_flags(said: Said, link: str, row: Row, off: bool) -> None:
+    """Note which limits are exceeded, in any lane: the lanes' own values say in which."""
+    found: dict[tuple[str, str], float] = {}
     for field, text in row.items():
-        found = _FLAG_FIELD.fullmatch(field)
-        if found is None or absent(text):
+        parts = _FLAG_FIELD.fullmatch(field)
+        if parts is None or absent(text):
             continue
-        quantity = found[1].lower()
-        lane = "".join(filter(str.isdigit, quantity))
-        about = {
-            "hw.limit_type": _LIMITS[found[2].lower(), found[3].lower()],
-            "hw.network.transceiver.quantity": _FLAGGED[quantity.replace(lane, "")],
-        }
-        if lane:
-            about[LANE] = lane
-        _tell_truth(said, link, "hw.network.transceiver.beyond_limit", text, about)
+        quantity = _FLAGGED["".join(one for one in parts[1].lower() if not one.isdigit())]
+        if off and quantity not in _OF_MODULES:
+            continue
+        limit = _LIMITS[parts[2].lower(), parts[3].lower()]
+        value = _TRUTH.get(text.strip().lower())
+        if value is None:
+            fault = Fault(Reason.NOT_A_NUMBER, "true or false")
+            said.fault(link, _BEYOND, "1", text, fault, _flag(quantity, limit))
+        else:
+            found[quantity, limit] = max(value, found.get((quantity, limit), 0.0))
+    for (quantity, limit), value in found.items():
+        said.value(link, _BEYOND, "1", value, _flag(quantity, limit))
 
 
-def _tell_truth(
-    said: Said, link: str, metric: str, text: str, attributes: Mapping[str, str] | None = None
-) -> None:
+def _flag(quantity: str, limit: str) -> dict[str, str]:
+    return {"hw.network.transceiver.quantity": quantity, "hw.limit_type": limit}
+
+
+def _tell_truth(said: Said, link: str, metric: str, text: str) -> None:
     value = _TRUTH.get(text.strip().lower())
     if value is not None:
-        said.value(link, metric, "1", value, attributes)
+        said.value(link, metric, "1", value)
     elif not absent(text):
-        fault = Fault(Reason.NOT_A_NUMBER, "up or down, true or false")
-        said.fault(link, metric, "1", text, fault, attributes)
+        fault = Fault(Reason.NOT_A_NUMBER, "up or down")
+        said.fault(link, metric, "1", text, fault)
 
 
 def _tell_count(said: Said, link: str, count: _Count, text: str) -> None:
