@@ -26,7 +26,9 @@ from watchkeeper.receivers.otlp import (
 SERVICE, METHOD = "opentelemetry.proto.collector.metrics.v1.MetricsService", "Export"
 MESSAGE_MAX = 20 << 20  # bytes after unpacking; what is longer is refused before it is read
 THREADS = 8  # calls at once; the others wait in gRPC's own queue
-CALLS_MAX = 256  # running and waiting; beyond, gRPC itself answers RESOURCE_EXHAUSTED
+# Running and waiting. Beyond, gRPC itself answers RESOURCE_EXHAUSTED without a RetryInfo, which
+# makes senders drop the data; so it is far off. The body of a call that waits is not read yet.
+CALLS_MAX = 4096
 DETAILS = "grpc-status-details-bin"
 
 
