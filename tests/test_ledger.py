@@ -152,6 +152,68 @@ def test_a_checkpoint_may_be_larger_than_a_part(path, monkeypatch):
     ledger.close()
 
 
+def test_steps_are_committed_while_a_checkpoint_is_written_piece_by_piece(path, monkeypatch):
+    monkeypatch.setattr(backend, "PART_BYTES", 1000)
+    ledger = filled(path)
+    before = Checkpoint(Offset(200), Millis(2_000), b"before")
+    ledger.save(before)
+
+    def pieces():
+        for tick in (4_000, 5_000, 6_000):
+            ledger.commit(step(tick))
+            assert ledger.checkpoint() == before
+            yield b"x" * 900
+
+    ledger.save_pieces(Offset(300), Millis(3_000), pieces())
+    assert ledger.checkpoint() == Checkpoint(Offset(300), Millis(3_000), b"x" * 2_700)
+    assert ledger.prove() == 9
+    ledger.close()
+
+
+def test_a_checkpoint_cut_short_leaves_the_one_before_and_no_litter_for_long(path, monkeypatch):
+    monkeypatch.setattr(backend, "PART_BYTES", 10)
+    ledger = filled(path)
+    for tick in (1_000, 2_000):
+        ledger.save(Checkpoint(Offset(tick // 10), Millis(tick), b"y" * 15))
+
+    def pieces():
+        yield b"x" * 75
+        raise OSError("the power went")
+
+    with pytest.raises(OSError, match="power"):
+        ledger.save_pieces(Offset(300), Millis(3_000), pieces())
+    assert ledger.checkpoint() == Checkpoint(Offset(200), Millis(2_000), b"y" * 15)
+    for _ in range(4):
+        ledger.save(Checkpoint(Offset(300), Millis(3_000), b"z" * 15))
+    ledger.close()
+    db = apsw.Connection(str(path))
+    parts = db.execute("select tick, count(*) from checkpoint_part group by tick").fetchall()
+    assert parts == [(1_000, 2), (2_000, 2), (3_000, 2)]
+    db.close()
+
+
+def test_parts_of_a_dropped_checkpoint_go_as_new_ones_come(path, monkeypatch):
+    monkeypatch.setattr(backend, "PART_BYTES", 10)
+    ledger = filled(path)
+    for tick in range(1, 30):
+        ledger.save(Checkpoint(Offset(10), Millis(tick), bytes([tick]) * 95))
+    ledger.close()
+    db = apsw.Connection(str(path))
+    assert db.execute("select count(*) from checkpoint_part").get == 30
+    db.close()
+
+
+def test_histories_are_the_history_of_every_entity(path):
+    ledger = filled(path)
+    since, until = Millis(1_500), Millis(3_000)
+    histories = ledger.histories(since, until)
+    entities = [one.entity for one in ledger.health()]
+    assert histories == {name: ledger.history(name, since, until) for name in entities}
+    assert list(histories) == sorted(histories)
+    assert ledger.histories(Millis(0), Millis(1)) == {}
+    ledger.close()
+
+
 # Links of `filled`: 1 genesis, 2 to 4 steps of ticks 1000 to 3000, 5 receipt, 6 note.
 EDITS = {
     "update link set body = replace(body, '100', '101') where seq = 3": 3,

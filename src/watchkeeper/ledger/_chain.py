@@ -25,6 +25,11 @@ def step_link_body(step: Step) -> str:
 
     :raises ValueError: a number is NaN or infinite.
     """
+    return step_body_of(step, [health_fields(one) for one in step.health])
+
+
+def step_body_of(step: Step, health: Sequence[list[Any]]) -> str:
+    """Return `step_link_body` of a step whose health is spelled as rows already."""
     counts = step.counts
     return canonical(
         {
@@ -39,7 +44,7 @@ def step_link_body(step: Step) -> str:
                 "late": counts.late,
             },
             "scores": step.scores,
-            "health": _told([health_fields(one) for one in step.health]),
+            "health": _told(health),
             "decisions": _told([decision_fields(one) for one in step.decisions]),
             "orders": _told([order_fields(one) for one in step.orders]),
         }

@@ -21,7 +21,7 @@ from watchkeeper.ledger._chain import (
     link_hash,
     order_fields,
     receipt_link_body,
-    step_link_body,
+    step_body_of,
 )
 from watchkeeper.ledger._head import Head, read_head, signing_key, write_head
 from watchkeeper.ledger._prove import prove
@@ -104,7 +104,8 @@ class SqliteLedger:
         :raises StoreFull: there is no space; nothing was stored, and a later commit may succeed.
         :raises StoreError: the disk failed; nothing more is accepted until opened again.
         """
-        body = step_link_body(step)
+        health = [health_fields(one) for one in step.health]
+        body = step_body_of(step, health)
         with self._link("step", step.tick, body) as (db, link):
             last: list[tuple[Any, ...]] = db.execute(SQL["last_step"]).fetchall()
             totals = Counts()
@@ -116,8 +117,8 @@ class SqliteLedger:
             facts = (step.tick, step.offset, step.rulebook, *astuple(totals), step.scores, link.seq)
             db.execute(SQL["add_step"], facts)
             db.executemany(SQL["add_entity"], [(one.entity,) for one in step.health])
-            rows = [(step.tick, *health_fields(one)) for one in step.health]
-            db.executemany(SQL["add_health"], [(*row[:-1], canonical(row[-1])) for row in rows])
+            told = ((*row[:-1], canonical(row[-1]) if row[-1] else "[]") for row in health)
+            db.executemany(SQL["add_health"], ((step.tick, *row) for row in told))
             rows = [(step.tick, *decision_fields(one)) for one in step.decisions]
             db.executemany(SQL["add_decision"], rows)
             rows = [(step.tick, *order_fields(one)) for one in step.orders]
