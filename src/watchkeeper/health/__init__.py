@@ -64,18 +64,25 @@ class HealthModel(Protocol[H]):
         """Return the memory before the first tick: no series, no entity."""
 
     def grow(self, state: H, series: int, entities: int) -> H:
-        """Make room for more series and entities; old rows keep their place and content."""
+        """Make room for more series and entities; old rows keep their place and content.
+
+        The state is handed over, as in `assess`.
+        """
 
     def assess(
         self, state: H, evidence: Evidence, ticks: Times, roster: Roster
     ) -> tuple[H, Health]:
         """Fold the block's evidence in, tick by tick, and say how each entity is at each tick.
 
-        The state is handed over, as in `Detector.score`.
+        The state is handed over, as in `Detector.score`. A series keeps its entity and its weight;
+        whoever has other weights says so by `load(dump(state))`.
         """
 
     def dump(self, state: H) -> bytes:
-        """Return the memory as bytes, for a checkpoint; the same memory, the same bytes."""
+        """Return the memory as bytes, for a checkpoint; the same memory, the same bytes.
+
+        What a model has made of the roster is not memory: after `load` it is made anew.
+        """
 
     def load(self, blob: bytes) -> H:
         """Return the memory that `dump` wrote.
