@@ -31,7 +31,12 @@ from watchkeeper.testing.sources import collector_checks
 IF, IF_X = ".1.3.6.1.2.1.2.2.1", ".1.3.6.1.2.1.31.1.1.1"
 SENSOR, PART = ".1.3.6.1.2.1.99.1.1.1", ".1.3.6.1.2.1.47.1.1.1.1"
 MAPPED = ".1.3.6.1.2.1.47.1.3.2.1.2"
-V3 = {"version": "3", "user": "watcher", "auth_key": "authauthauth", "priv_key": "privprivpriv"}
+V3 = {
+    "snmp_version": "3",
+    "user": "watcher",
+    "auth_key": "authauthauth",
+    "priv_key": "privprivpriv",
+}
 LEAF = Device("leaf1", "127.0.0.1", 161)
 
 
@@ -96,7 +101,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 def ask(port: int, seconds: float = 20.0, **fields: object):
     """Ask the agent once; return values by (entity, metric, attributes), and what is unread."""
-    fields = {"community": "secret-word"} | fields if "version" not in fields else fields
+    fields = {"community": "secret-word"} | fields if "snmp_version" not in fields else fields
     asker = Agents(Snmp(targets=(f"leaf1=127.0.0.1:{port}",), **fields))
     said = asker.collect(asker.targets()[0], time.monotonic() + seconds)
     keys = [tuple(key.values()) for key in said.keys.to_pylist()]
@@ -229,9 +234,9 @@ def test_secrets_do_not_show_when_the_source_is_printed():
         ({"targets": ("a:0",)}, "names no target"),
         ({"targets": ("a b",)}, "names no target"),
         ({"user": "x"}, "need version 3"),
-        ({"version": "3"}, "needs a user"),
-        ({"version": "3", "user": "x", "priv_key": "privprivpriv"}, "needs a signature"),
-        ({"version": "3", "user": "x", "auth_key": "short"}, "less than 8 characters"),
+        ({"snmp_version": "3"}, "needs a user"),
+        ({"snmp_version": "3", "user": "x", "priv_key": "privprivpriv"}, "needs a signature"),
+        ({"snmp_version": "3", "user": "x", "auth_key": "short"}, "less than 8 characters"),
         ({"bulk": 0}, "bulk is not above 0"),
         ({"interval": 0.0}, "interval is not above 0"),
     ],

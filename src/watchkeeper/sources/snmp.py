@@ -44,7 +44,7 @@ class Snmp:
     """Asks network devices over SNMP.
 
     :param targets: the devices: `host`, `host:port` or `name=host:port`; port 161 unless said.
-    :param version: `2c`, or `3` for users and keys.
+    :param snmp_version: `2c`, or `3` for users and keys.
     :param community: the word that opens version 2c; it travels in the clear.
     :param user: the user of version 3.
     :param auth_protocol: how messages are signed.
@@ -60,7 +60,7 @@ class Snmp:
     """
 
     targets: tuple[str, ...]
-    version: Literal["2c", "3"] = "2c"
+    snmp_version: Literal["2c", "3"] = "2c"
     community: str = field(default="public", repr=False)
     user: str = ""
     auth_protocol: Literal["md5", "sha", "sha224", "sha256", "sha384", "sha512"] = "sha"
@@ -79,9 +79,9 @@ class Snmp:
         for what in ("interval", "timeout", "bulk", "rows_max"):
             if not getattr(self, what) > 0:
                 raise ConfigError(f"snmp: {what} is not above 0")
-        if self.version == "2c":
+        if self.snmp_version == "2c":
             if self.user or self.auth_key or self.priv_key:
-                raise ConfigError("snmp: users and keys need version 3", hint='version: "3"')
+                raise ConfigError("snmp: users and keys need version 3", hint='snmp_version: "3"')
             return
         if not self.user:
             raise ConfigError("snmp: version 3 needs a user")
@@ -216,7 +216,7 @@ def _silent(device: Device) -> InputError:
 
 
 def _credentials(library: Any, source: Snmp) -> Any:
-    if source.version == "2c":
+    if source.snmp_version == "2c":
         return library.CommunityData(source.community, mpModel=1)
     auth = _AUTH[source.auth_protocol] if source.auth_key else "USM_AUTH_NONE"
     priv = _PRIV[source.priv_protocol] if source.priv_key else "USM_PRIV_NONE"
