@@ -366,9 +366,8 @@ def append(column: A, more: A) -> A:
     """
     count, shape, room = len(column) + len(more), column.shape[1:], column.base
     if not isinstance(room, Room) or count > len(room):
-        size = ROWS
-        while size < count:
-            size *= 16  # seldom, for a column that moves holds everybody up
+        # It moves seldom, because a column that moves holds everybody up.
+        size = next(size for k in range(16) if (size := ROWS << 4 * k) >= count)
         room = Room((size, *shape), column.dtype)
         room[: len(column)] = column
     room[len(column) : count] = more
