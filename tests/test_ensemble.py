@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchkeeper import plugins
-from watchkeeper.detectors import Samples, _ensemble, _rates
+from watchkeeper.detectors import Samples, _ensemble, _rates, _tail
 from watchkeeper.detectors._checkpoint import dump, load
 from watchkeeper.detectors._ensemble import (
     MARGIN,
@@ -287,6 +287,20 @@ def test_threads_batches_and_growth_do_not_show() -> None:
         b, c = threads.map(lambda mine: ALL.score(state, take(samples, mine), told)[1], rest)
     for mine, part in zip([first_two, *rest], [a, b, c], strict=True):
         assert identical(Scores(*(column[mine] for column in whole)), part)
+
+
+@given(st.integers(1, 1 << 20))
+@settings(max_examples=200, deadline=None)
+def test_decades_are_exact_at_powers_of_two_and_linear_between(count: int) -> None:
+    power = 1 << (count.bit_length() - 1)
+    log2 = (count.bit_length() - 1) + (count - power) / power
+    assert _tail.decades(float(count)) == pytest.approx(log2 * math.log10(2), rel=1e-15)
+
+
+def test_series_far_apart_score_as_neighbours_do() -> None:
+    near, told = telemetry(40, 60), traits(40)
+    far = near._replace(row=near.row * np.uint32(97))
+    assert identical(scored(ALL, near, told), scored(ALL, far, traits(40 * 97)))
 
 
 def test_read_only_columns_score_the_same() -> None:
