@@ -9,13 +9,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from watchkeeper.journal import _entry
+from watchkeeper.journal._samples import pack
 from watchkeeper.journal.sqlite import Sqlite as Journal
+from watchkeeper.key_table import KeyTable
 from watchkeeper.ledger.sqlite import Sqlite as Ledger
 from watchkeeper.model import KEYS, REJECTS, SAMPLES, Checked, Cursor, Millis, Offset
 from watchkeeper.testing.ledger import receipt, step
@@ -61,37 +63,90 @@ def told(name: str, taken: list[float]) -> str:
     return f"{name:44s} p50 {p50:7.2f} ms  p99 {p99:7.2f} ms"
 
 
+def scraped(series: int, samples: int, at: int) -> pa.RecordBatch:
+    """Return SAMPLES as node exporters give them: mostly counts, many zeros, few fractions."""
+    chance = np.random.default_rng(7)
+    number = np.sort(np.arange(samples) % series).astype(np.uint32)
+    nth = np.arange(samples) - np.searchsorted(number, number)
+    kind = chance.integers(0, 20, series)[number]
+    size = chance.lognormal(10, 5, series)[number]
+    value = np.floor(size) % 1_000
+    value = np.where(kind < 8, 0.0, np.where(kind < 10, 1.0, value))
+    value = np.where((kind >= 10) & (kind < 13), np.floor(1e3 * size) + nth * np.floor(size), value)
+    value = np.where((kind >= 13) & (kind < 16), np.round(size / 100 + 15 * nth, 2), value)
+    value = np.where(kind == 16, size / 7 + nth, value)
+    columns = [pa.array(number), pa.array(at + 15_000 * nth), pa.array(value)]
+    return pa.RecordBatch.from_arrays(columns, schema=SAMPLES)
+
+
+def streamed(samples: pa.RecordBatch, codec: str) -> bytes:
+    """Return SAMPLES as an Arrow IPC stream, series and time as differences."""
+    series, time_, value = (samples.column(name) for name in SAMPLES.names)
+    columns = [
+        pa.array(np.diff(series.to_numpy(), prepend=np.uint32(0))),
+        pa.array(np.diff(time_.to_numpy(), prepend=np.int64(0))),
+        value,
+    ]
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression=codec, use_threads=False)
+    with pa.ipc.new_stream(sink, SAMPLES, options=options) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SAMPLES))
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def layouts() -> None:
+    """What an entry's samples cost, packed as they are and as Arrow would."""
+    ways: dict[str, Callable[[pa.RecordBatch], bytes]] = {
+        "packed, lz4": pack,
+        "Arrow, lz4": lambda samples: streamed(samples, "lz4"),
+        "Arrow, zstd": lambda samples: streamed(samples, "zstd"),
+    }
+    for series, count in ((1_000, 1_000), (20_000, 50_000), (50_000, 50_000), (5_000, 50_000)):
+        samples = scraped(series, count, 1_750_000_000_000)
+        for name, way in ways.items():
+            size = len(way(samples))
+            cpu = measured(lambda _, way=way, samples=samples: way(samples), 50)[2]
+            print(f"{count} of {series} series, {name:12s} {size / count:5.2f} bytes a sample"
+                  f"  {1e3 * cpu / 50:6.3f} ms CPU")  # fmt: skip
+
+
 def journals(folder: Path) -> None:
-    """Appends of several shapes, for both codecs; then reading and opening."""
-    for codec in ("lz4", "zstd"):
-        _entry.CODEC = codec
-        path = folder / f"{codec}.sqlite"
-        journal, total = Journal(path).open(), 0
-        for keys, samples, times in (
-            (1_000, 1_000, 500),
-            (10_000, 10_000, 200),
-            (50_000, 50_000, 200),
-            (500, 50_000, 200),
-        ):
-            batches = [batch(keys, samples, 1_000 + k) for k in range(3)]
+    """Appends of several shapes, their keys a batch or a table; then reading and opening."""
+    path = folder / "journal.sqlite"
+    journal, total = Journal(path).open(), 0
+    for keys, samples, times in (
+        (1_000, 1_000, 1_000),
+        (20_000, 50_000, 300),
+        (50_000, 50_000, 200),
+        (500, 50_000, 200),
+    ):
+        told_once = KeyTable(KEYS)
+        first = batch(keys, keys, 1_000)
+        told_once.add(first.keys)
+        for kind, known in (("table", told_once), ("batch", first.keys)):
+            batches = [
+                replace(first, keys=known, samples=scraped(keys, samples, k), offered=samples)
+                for k in range(3)
+            ]
             journal.append(batches)  # compile, and make the series known
             taken, wall, cpu = measured(
-                lambda k, log=journal, some=batches: log.append([some[k % 3]]), times
+                lambda k, some=batches: journal.append([some[k % 3]]), times
             )
             total += samples * (times + 3)
-            line = told(f"append {codec} {samples} samples of {keys} series", taken)
-            rate = times * samples / wall / 1e6
-            print(f"{line}  {times / wall:6.0f}/s {rate:6.2f} M samples/s"
+            line = told(f"append {samples} samples of {keys} series, {kind}", taken)
+            print(f"{line}  {times / wall:6.0f}/s  {1e3 * cpu / times:6.3f} ms CPU"
                   f"  {cpu / (times * samples / 1e6):.3f} CPU-s/M")  # fmt: skip
-        start = time.perf_counter()
-        read = sum(entry.samples.num_rows for entry in journal.read(Offset(0), 10**9))
-        assert read == total
-        print(f"read {codec}: {read / (time.perf_counter() - start) / 1e6:.1f} M samples/s")
-        journal.close()
-        print(f"size {codec}: {path.stat().st_size / total:.2f} bytes a sample")
-        start = time.perf_counter()
-        Journal(path).open().close()
-        print(f"open and close {codec}: {1e3 * (time.perf_counter() - start):.1f} ms")
+    journal.close()
+    journal = Journal(path).open()
+    start = time.process_time()
+    read = sum(entry.samples.num_rows for entry in journal.read(Offset(0), 10**9))
+    assert read == total
+    print(f"read: {(time.process_time() - start) / (read / 1e6):.3f} CPU-s/M")
+    journal.close()
+    print(f"size: {path.stat().st_size / total:.2f} bytes a sample")
+    start = time.perf_counter()
+    Journal(path).open().close()
+    print(f"open and close: {1e3 * (time.perf_counter() - start):.1f} ms")
 
 
 def many_series(folder: Path) -> None:
@@ -135,6 +190,7 @@ def ledgers(folder: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(dir="".join(sys.argv[1:2]) or None) as place:
+        layouts()
         journals(Path(place))
         many_series(Path(place))
         ledgers(Path(place))

@@ -2,8 +2,8 @@
 
 A scrape says the same series at one time, so differences of series and time are small. Most of
 its values are counts, and a count has few bits set at either end of its eight bytes; of a value
-that came before in the same entry only the changed bits are left. What remains is half of what
-zstd makes of Arrow's columns, for a fifth of the work (`benchmarks/stores.py`).
+that came before in the same entry only the changed bits are left. What remains is no more than
+what zstd makes of Arrow's columns, for half of the work (`benchmarks/stores.py`).
 
 `docs/formats.md` describes it byte by byte.
 """
