@@ -503,3 +503,20 @@ def test_quarantine_releases_nothing_that_came_from_the_future(stores):
     assert (released.offered, released.accepted) == (1, 0)
     drain(stores.decider())
     assert stores.ledger.counts().accepted == 0
+
+
+def test_checkpoints_come_beside_the_work_and_as_often_as_they_are_worth_it(stores):
+    telemetry(stores.begin(), seconds=300)
+    now = iter(range(10**6))  # every look at the clock is a second later
+    decider = Decider(
+        stores.journal, stores.ledger, config.read_rulebook, ENGINE, clock=lambda: float(next(now))
+    )
+    drain(decider, limit=1)
+    decider.save()
+    kept = stores.ledger.checkpoint()
+    assert START < kept.tick <= START + 300_000
+    again = stores.decider()
+    assert again.fold.state.tick == kept.tick
+    drain(again)
+    assert again.fold.state.tick == decider.fold.state.tick
+    stores.verify()
