@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -151,8 +152,8 @@ class Rounds:
     def _start(self, what: str, work: Callable[[], None]) -> None:
         name = f"{self._collector.name}-{what}"
         thread = threading.Thread(target=work, name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     # Whom to ask
 
@@ -184,7 +185,7 @@ class Rounds:
         wanted: dict[str, Target] = {}
         for target in listed:
             wanted.setdefault(target.name, target)
-        for name in self._standings.keys() - wanted.keys():
+        for name in sorted(self._standings.keys() - wanted.keys()):
             self._answer(self._standings.pop(name).let_go(_wall()))
         for name, target in wanted.items():
             known = self._standings.get(name)
@@ -253,7 +254,8 @@ class Rounds:
             question = _Question(standing, gates, now, now + self._allowed, _wall(), fresh)
             self._asked.append(question)
             if len(self._threads) - 2 < len(self._asked) + self._stuck:
-                self._start("ask", self._work)
+                with suppress(RuntimeError):  # no more threads to be had; those there are will do
+                    self._start("ask", self._work)
             self._handed.put(question)
 
     # Asking
