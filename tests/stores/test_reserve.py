@@ -21,7 +21,7 @@ from watchkeeper.testing.ledger import step
 from .test_full_disk import a_disk_of, batch, fill
 
 MIB = 1 << 20
-RESERVE = Reserve(share=0.0, size=3 * MIB, ballast=MIB, interval=0.01)
+RESERVE = Reserve(share=0.0, size=3 * MIB, ballast=MIB, interval=0.0)
 
 
 @pytest.fixture
