@@ -170,6 +170,8 @@ def test_a_house_that_closes_tells_those_who_still_wait(journal):
     assert isinstance(told[0], Overloaded)
     assert isinstance(done[0], Overloaded)
     assert intake.waiting == (0, 0)
+    assert isinstance(push(intake, line())[0], Overloaded), "nobody waits for a round that never is"
+    assert intake.waiting == (0, 0)
 
 
 def test_new_series_beyond_the_tenants_limit_are_refused_and_its_others_are_kept(journal):
@@ -207,6 +209,16 @@ def test_a_tenant_over_its_rate_waits_and_others_do_not(journal):
         intake.admit("loud")
     assert 5 < refused.value.retry_after < 10
     intake.admit("quiet")
+
+
+def test_one_tenant_too_many_is_turned_away_and_the_known_ones_go_on(journal):
+    intake = begun(journal, tenants=2)
+    for tenant in ("", "a"):
+        push(intake, line(), tenant=tenant)
+    intake.round(0)
+    with pytest.raises(OverQuota, match="more than 2 tenants"):
+        intake.admit("b")
+    intake.admit("a")
 
 
 def test_a_quota_fills_up_again(monkeypatch):

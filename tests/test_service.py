@@ -14,6 +14,7 @@ from watchkeeper.errors import InputError, Overloaded, StoreError, StoreFull
 from watchkeeper.live import Live
 from watchkeeper.model import Millis
 from watchkeeper.service import House, Service, Steady
+from watchkeeper.sources import TargetState
 
 
 def clock():
@@ -108,6 +109,24 @@ def test_a_house_shows_its_worst_entity_its_counts_and_its_readiness(tmp_path):
         house.stop.set()
         assert house.live.ready() == (False, "stopping")
     assert house.code == 0
+
+
+@dataclass
+class Asking(Scripted):
+    """A source that asks targets and can say how they are."""
+
+    def states(self):
+        return [TargetState("10.0.0.1:9100", "open", "refused", 0.1, None, 5)]
+
+
+def test_the_breakers_of_targets_are_shown(tmp_path):
+    with Running(tmp_path, Asking(name="scrape")) as house:
+        house.until(lambda: house.live.status()["targets"])
+        assert house.live.status()["targets"]["scrape"][0]["error"] == "refused"
+        told = house.live.metrics().decode()
+        target = 'source="scrape",state="open",target="10.0.0.1:9100"'
+        assert f"watchkeeper_target_breaker{{{target}}} 1.0" in told
+        assert 'watchkeeper_target_failures{source="scrape",target="10.0.0.1:9100"} 5.0' in told
 
 
 def test_a_source_that_fails_is_named_tried_again_and_forgiven(tmp_path, monkeypatch):

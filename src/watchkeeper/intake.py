@@ -43,8 +43,8 @@ ROUND_REQUESTS = 512
 SOURCES_WAITING = 256  # batches of sources; then a source waits
 AGAIN = 2.0  # seconds after which an overloaded house asks to be tried again
 AGAIN_FULL = 10.0  # the same when the disk is full
+NEW_TENANT = 60.0  # the same to a tenant that is one too many
 COST_MIN = 1_024  # bytes that any request counts for
-TENANTS_MAX = 1_000  # remembered; unknown ones beyond that share one quota
 
 Told = Callable[[Outcome], None]
 
@@ -128,6 +128,7 @@ class Intake:
         self.limits, self.identity = limits or Limits(), identity or Identity()
         self.traffic, self.spent = Traffic(), Stopwatch()
         self.closed = "starting"  # why no request is taken
+        self._over = ""  # why there are no more rounds
         self.full = False  # the last round found no space
         self._journal = journal
         self._contracts: Sequence[Contract] = ()
@@ -169,8 +170,10 @@ class Intake:
     def admit(self, tenant: str) -> None:
         """Let a tenant's request in.
 
-        :raises OverQuota: it has sent more samples than it may.
+        :raises OverQuota: it has sent more samples than it may, or is one tenant too many.
         """
+        if tenant not in self._quotas and len(self._quotas) >= self.limits.tenants:
+            raise OverQuota(f"more than {self.limits.tenants} tenants", retry_after=NEW_TENANT)
         late = self._quota(tenant).late()
         if late > 0:
             rate = self.limits.tenant_samples
@@ -215,16 +218,20 @@ class Intake:
         return True
 
     def refuse(self, why: str) -> None:
-        """Tell everybody who still waits that nothing was stored."""
+        """Tell everybody who waits, or comes later, that nothing was stored: the last round was."""
         with self._changed:
+            self._over = why
             items, self._items = list(self._items), deque()
         for item in items:
             self._tell(item, Overloaded(why, retry_after=AGAIN))
 
     def _put(self, item: _Item) -> None:
         with self._changed:
-            self._items.append(item)
-            self._changed.notify()
+            if not self._over:
+                self._items.append(item)
+                self._changed.notify()
+                return
+        self._tell(item, Overloaded(self._over, retry_after=AGAIN))
 
     def _taken(self, timeout: float) -> list[_Item]:
         """Return decoded items for one round, in order of arrival."""
@@ -271,11 +278,7 @@ class Intake:
 
     def _quota(self, tenant: str) -> Quota:
         quota = self._quotas.get(tenant)
-        if quota is None:
-            if len(self._quotas) >= TENANTS_MAX:
-                tenant = "…"
-            quota = self._quotas.setdefault(tenant, Quota(self.limits))
-        return quota
+        return quota or self._quotas.setdefault(tenant, Quota(self.limits))
 
     def _stored(self, item: _Item, checked: Checked) -> None:
         traffic, reasons = self.traffic, _reasons(checked)

@@ -1,13 +1,19 @@
 """A batch is split by the contracts into what is accepted and what is refused, with reasons."""
 
 import json
+import math
 import struct
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from watchkeeper.contracts import Known, check, read, traits
+from watchkeeper.key_table import KeyTable
 from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor, Millis, Reason
 
 NOW = Millis(1_700_000_000_000)
@@ -314,3 +320,51 @@ def test_a_flood_of_new_names_does_not_fill_the_memory(monkeypatch):
         rows = [(f"host:{n}", f"m{n}", {}, NOW, 1.0), (f"host:{n}", "cpu", {}, NOW, 0.5)]
         assert check(BOTH, batch(rows), NOW, known=known).samples.num_rows == 2
     assert max(len(known._rules), len(known._entities)) <= 2
+
+
+NAMES = st.sampled_from(
+    [
+        ("host:a", "cpu", '{"cpu.mode":"idle"}'),
+        ("host:a", "cpu", '{"state":"idle"}'),  # the same series, spelled as its senders may
+        ("host:b", "temp_f", "{}"),
+        ("host:b", "errors", '{"unit":"{error}"}'),
+        ("link:x", "anything", "{}"),
+        ("nobody", "cpu", "{}"),
+    ]
+)
+ROWS = st.tuples(
+    NAMES,
+    st.integers(-2, 2).map(lambda n: int(NOW) + n * 7_200_000),
+    st.sampled_from([0.5, 0.0, -1.0, 900.0, math.nan, math.inf, STALE]),
+)
+
+
+def outcome(checked):
+    rows = checked.samples["series"].to_numpy()
+    keys = checked.keys.take(rows if isinstance(checked.keys, KeyTable) else pa.array(rows))
+    bits = checked.samples["value"].to_numpy().view(np.uint64).tolist()
+    named = zip(*(column.to_pylist() for column in keys.columns), strict=True)
+    accepted = Counter(zip(named, checked.samples["time"].to_pylist(), bits, strict=True))
+    facts = ("entity", "metric", "attributes", "time", "reason", "detail", "origin")
+    refused = Counter(tuple(row[f] for f in facts) for row in checked.rejected.to_pylist())
+    return accepted, refused
+
+
+@given(st.lists(st.lists(ROWS, max_size=12), max_size=4))
+def test_a_table_of_keys_changes_no_answer(batches):
+    table, number = KeyTable(KEYS), {}
+    known = {kind: Known(BOTH) for kind in ("plain", "table")}
+    for rows in batches:
+        plain = batch([(*key, time, value) for key, time, value in rows])
+        for key in dict.fromkeys(key for key, _, _ in rows):
+            if key not in number:
+                number[key] = table.add(
+                    pa.RecordBatch.from_pylist([dict(zip(KEYS.names, key, strict=True))], KEYS)
+                )
+        series = pa.array([number[key] for key, _, _ in rows], pa.uint32())
+        columns = [series, plain.samples["time"], plain.samples["value"]]
+        told = replace(
+            plain, keys=table, samples=pa.RecordBatch.from_arrays(columns, schema=SAMPLES)
+        )
+        expected = check(BOTH, plain, NOW, known=known["plain"])
+        assert outcome(check(BOTH, told, NOW, known=known["table"])) == outcome(expected)

@@ -2,16 +2,18 @@
 
 import contextlib
 import http.client
+import itertools
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
-from tests.pushing import Plain
+from tests.pushing import Plain, delivery
 from tests.test_intake import CPU, NOW, Failing
 from tests.test_pipeline import rules
 
-from watchkeeper.errors import StoreFull
+from watchkeeper.errors import Malformed, Overloaded, StoreFull
 from watchkeeper.http import app, server
 from watchkeeper.http import receive as doors
 from watchkeeper.intake import Intake
@@ -32,7 +34,7 @@ class House:
         self.intake.adopt(rules().contracts)
         self.intake.closed = ""
         self.paused, self.resting, self.ended = (threading.Event() for _ in range(3))
-        routes = doors.doors([Plain()], self.intake, lambda: Millis(NOW))
+        routes = doors.doors([Plain()], self.intake, lambda: Millis(NOW), itertools.count(1))
         listening = socket.create_server(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]
         self.close = server.serve(app(self, doors=routes), listening)
@@ -232,3 +234,14 @@ def test_web_pages_and_strange_tenants_may_not_push(house):
 def test_a_get_without_a_body_is_answered(house):
     assert house.push(body=None, method="GET")[0].status == 204
     assert house.push(method="PUT")[0].status == 405
+
+
+def test_what_comes_by_other_ways_than_http_is_held_to_the_same(house):
+    take = doors.taker(Plain(), house.intake, itertools.count(1))
+    assert take(delivery(GOOD, arrived=NOW)).accepted == 1
+    strange = replace(delivery(GOOD), headers={"x-scope-orgid": "a b"})
+    assert isinstance(take(strange), Malformed)
+    house.intake.closed = "stopping"
+    assert isinstance(take(delivery(GOOD)), Overloaded)
+    assert house.intake.traffic.requests["plain", "overloaded"] > 0
+    nothing_waits(house)

@@ -87,7 +87,7 @@ def over_http(house) -> Iterator[str]:
 
 @contextlib.contextmanager
 def over_grpc(house) -> Iterator[str]:
-    port, stop = otlp_grpc.serve("127.0.0.1", 0, house.take)
+    port, stop = otlp_grpc.serve(house.receiver, "127.0.0.1", 0, house.take)
     try:
         yield f"127.0.0.1:{port}"
     finally:
@@ -248,10 +248,10 @@ def test_a_port_that_is_taken_is_a_mistake_of_the_configuration():
     with over_grpc(House()) as place:
         port = int(place.rpartition(":")[2])
         with pytest.raises(ConfigError, match="cannot listen"):
-            otlp_grpc.serve("127.0.0.1", port, House().take)
+            otlp_grpc.serve(Otlp(), "127.0.0.1", port, House().take)
 
 
 def test_without_grpcio_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(ConfigError, match=r"pip install watchkeeper\[otlp-grpc\]"):
-        otlp_grpc.serve("127.0.0.1", 0, House().take)
+        otlp_grpc.serve(Otlp(), "127.0.0.1", 0, House().take)

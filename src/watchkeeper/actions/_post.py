@@ -1,26 +1,23 @@
 """One bounded HTTP POST, for actions that speak HTTP.
 
-A receiver cannot make us wait longer than one deadline (not even by sending a byte now and then),
-read more than 64 KiB, or go elsewhere: redirects are not followed, and proxies, cookies and .netrc
-of the environment are not looked at. That is why this stands on httpcore, the engine of httpx:
-httpx has a time limit for each read, and none for the whole exchange.
+A receiver cannot make us wait longer than one deadline (`exchange`), read more than 64 KiB, or go
+elsewhere: redirects are not followed, and proxies, cookies and .netrc of the environment are not
+looked at.
 """
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpcore
-from httpcore import SOCKET_OPTION
 
-from watchkeeper.errors import ActionRefused, ActionRetry, ConfigError
+from watchkeeper.errors import ActionRefused, ActionRetry
+from watchkeeper.exchange import Bounded, trust, why
 from watchkeeper.model import Millis
 
 READ_MAX = 64 * 1024  # bytes of an answer
@@ -45,30 +42,6 @@ class Answer(NamedTuple):
     text: str
 
 
-def checked_url(url: str) -> str:
-    """Return `url` when it can be posted to.
-
-    :raises ConfigError: another scheme than http or https, no host, or credentials in it.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"not a URL: {error}", hint="write https://host[:port]/path") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise ConfigError("not an http or https URL", hint="write https://host[:port]/path")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(
-            f"credentials in the URL for {parts.hostname}", hint="use a header or the secret"
-        )
-    if not url.isascii() or any(letter <= " " for letter in url):
-        raise ConfigError(
-            f"the URL for {parts.hostname} holds spaces or letters beyond ASCII",
-            hint="percent-encode the path, write the host in punycode",
-        )
-    return url
-
-
 def shown_url(url: str) -> str:
     """Return scheme and host only: paths of chat services carry their secret."""
     parts = urlsplit(url)
@@ -91,12 +64,12 @@ def post(
     :raises ActionRefused: any other answer, a redirect among them.
     """
     where = shown_url(url)
-    backend = _Bounded(time.monotonic() + timeout)
+    backend = Bounded(time.monotonic() + timeout)
     lines = {"Host": urlsplit(url).netloc, "User-Agent": "watchkeeper", **headers}
     lines["Content-Length"] = str(len(body))
     try:
         with httpcore.ConnectionPool(
-            ssl_context=_trust(), network_backend=backend, max_keepalive_connections=0
+            ssl_context=trust(), network_backend=backend, max_keepalive_connections=0
         ) as pool:
             limits = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
             with pool.stream(
@@ -109,7 +82,7 @@ def post(
         ) from error
     except (httpcore.NetworkError, httpcore.ProtocolError, OSError, UnicodeError) as error:
         raise ActionRetry(
-            f"{where}: {_why(error)}", hint="is the receiver up, and does the address lead to it?"
+            f"{where}: {why(error)}", hint="is the receiver up, and does the address lead to it?"
         ) from error
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "<secret>")
@@ -156,67 +129,3 @@ def _read(response: httpcore.Response) -> bytes:
         if len(body) >= READ_MAX:
             break
     return body[:READ_MAX]
-
-
-def _why(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-@cache
-def _trust() -> ssl.SSLContext:
-    """The system's trust store, so that a company's own authority works; built once (20 ms)."""
-    return ssl.create_default_context()
-
-
-class _Bounded(httpcore.NetworkBackend):
-    """Connects with the plain backend and lets nothing last beyond one deadline."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.plain = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        left = _left(self.deadline, httpcore.ConnectTimeout)
-        stream = self.plain.connect_tcp(host, port, left, local_address, socket_options)
-        return _Stream(stream, self.deadline)
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
-        self.stream = stream
-        self.deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self.stream.read(max_bytes, _left(self.deadline, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.stream.write(buffer, _left(self.deadline, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self.stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        left = _left(self.deadline, httpcore.ConnectTimeout)
-        return _Stream(self.stream.start_tls(ssl_context, server_hostname, left), self.deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self.stream.get_extra_info(info)
-
-
-def _left(deadline: float, late: type[httpcore.TimeoutException]) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise late("the deadline of the whole exchange has passed")
-    return left

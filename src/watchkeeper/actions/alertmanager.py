@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from watchkeeper.actions._post import checked_url, post, shown_url
+from watchkeeper.actions._post import post, shown_url
 from watchkeeper.errors import ActionRefused, ConfigError
+from watchkeeper.exchange import checked_url
 from watchkeeper.model import Order, Phase, canonical
 
 

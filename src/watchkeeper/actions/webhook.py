@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from watchkeeper.actions._post import checked_url, post, shown_url
+from watchkeeper.actions._post import post, shown_url
 from watchkeeper.errors import ConfigError
+from watchkeeper.exchange import checked_url
 from watchkeeper.model import Order
 
 OURS = frozenset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from watchkeeper.live import Live
     from watchkeeper.service import House, Service
 
+LINGER = 2.0  # seconds for the last answers over gRPC to leave
 PATIENCE = 3.0  # seconds without a word that nobody minds
 
 
@@ -67,9 +69,7 @@ def run(
     def read() -> Config:
         return configured(config, listen=listen, data=str(data) if data else None)
 
-    settings = read()
-    _log_as_json()
-    return _serve(settings, read, _told_to_stop(), once=once, dry_run=dry_run)
+    return _serve(read(), read, _told_to_stop(), once=once, dry_run=dry_run)
 
 
 def _told_to_stop() -> threading.Event:
@@ -114,6 +114,7 @@ def _serve(
     from watchkeeper.service import Service
 
     door = None if once else _door(settings)  # before anything is made on disk
+    _log_as_json()
     with stores(settings.data, read_only=False) as (journal, ledger):
 
         def furnished(settings: Config) -> House:
@@ -200,10 +201,35 @@ def _open(
     from watchkeeper.http.receive import doors
     from watchkeeper.http.server import serve
 
-    routes = doors(settings.receivers, service.intake, now)
-    close = serve(app(live, doors=routes), door)
+    numbers = itertools.count(1)
+    over_grpc = _open_grpc(settings, service, numbers)
+    routes = doors(settings.receivers, service.intake, now, numbers)
+    close_http = serve(app(live, doors=routes), door)
+
+    def close() -> None:
+        for stop in over_grpc:
+            stop(LINGER)
+        close_http()
+
     host, port = door.getsockname()[:2]
     return close, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _open_grpc(
+    settings: Config, service: Service, numbers: itertools.count[int]
+) -> list[Callable[[float], None]]:
+    """Take OTLP over gRPC where a receiver asks for it; return what ends that."""
+    from watchkeeper.http.otlp_grpc import serve
+    from watchkeeper.http.receive import taker
+    from watchkeeper.receivers.otlp import Otlp
+
+    host = settings.listen.host
+    shown = f"[{host}]" if ":" in host else host
+    return [
+        serve(one, shown, one.grpc_port, taker(one, service.intake, numbers))[1]
+        for one in settings.receivers
+        if isinstance(one, Otlp) and one.grpc_port
+    ]
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ are alive. `rulebook` is the part of it that judges, as a document for the journ
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +49,6 @@ __all__ = [
     "survey_pack",
     "without_acts",
 ]
-
-
-AT_HOME = ("host", "file")  # sources that ask nobody but this host
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +174,10 @@ def _assembled(
     _check_flags(parts["flags"], found)
     if found or settings is None:
         return None
-    off = [not switched_on(item, settings.flags) for item in _items(parts["sources"])]
-    running = tuple(one for one, is_off in zip(sources, off, strict=True) if not is_off)
-    asleep = tuple(one.name for one, is_off in zip(sources, off, strict=True) if is_off)
+    kinds = [str(item.data()["type"]) for item in _items(parts["sources"])]
+    on = [_switched_on(*one, settings.flags) for one in zip(sources, kinds, strict=True)]
+    running = tuple(itertools.compress(sources, on))
+    asleep = tuple(one.name for one, is_on in zip(sources, on, strict=True) if not is_on)
     rules = compose(settings.tick, contracts, detectors, health, policies)
     data, packs = Path(settings.data), tuple(settings.packs)
     return Config(
@@ -231,10 +230,9 @@ def _actions(node: Node, found: list[Problem]) -> dict[str, Action]:
     }
 
 
-def switched_on(source: Node, flags: Mapping[str, bool]) -> bool:
-    """Return whether a source may run: those that stay on this host need no flag."""
-    kind = str(source.value["type"].value) if isinstance(source.value, dict) else ""
-    return kind in AT_HOME or flags.get(f"source.{kind}", False)
+def _switched_on(source: Source, kind: str, flags: Mapping[str, bool]) -> bool:
+    """Return whether a source may run: one that asks only this host needs no flag."""
+    return flags.get(f"source.{kind}", getattr(source, "at_home", False))
 
 
 def _check_names(plugs: Sequence[Any], node: Node, family: str, found: list[Problem]) -> None:

@@ -55,7 +55,6 @@ class Known:
         self._latest: tuple[pa.RecordBatch, Lookup] | None = None
         self._tables: WeakKeyDictionary[KeyTable, _Tabled] = WeakKeyDictionary()
         self._held = [_Held() for _ in self.index.contracts]
-        self._waiting: list[int] = []  # rows of the last keys that `allow` did not let in
 
     def learn(self, keys: pa.RecordBatch) -> None:
         """Count series that the journal already holds, so that the limit outlives a restart."""
@@ -72,14 +71,12 @@ class Known:
             if tabled.refused_for_now:
                 self._ask_again(tabled, allow)
             if len(keys) > len(tabled.keys):
-                first, new = len(tabled.keys), keys.since(len(tabled.keys))
-                tabled.extend(*self._admitted(new, allow))
-                tabled.refused_for_now += [first + row for row in self._waiting]
+                tabled.extend(*self._admitted(keys.since(len(tabled.keys)), allow))
             return tabled.lookup()
         latest = self._latest
         if latest is not None and latest[0].equals(keys):
             return latest[1]
-        found, canonical, rows = self._admitted(keys)
+        found, _, canonical, rows = self._admitted(keys)
         limits = np.array([[getattr(r, name) for name in LIMITS] for r in found.rules], np.float64)
         lookup = Lookup(
             limits.reshape(-1, len(LIMITS)),
@@ -127,11 +124,11 @@ class Known:
 
     def _admitted(
         self, keys: pa.RecordBatch, allow: Allow | None = None
-    ) -> tuple[Found, pa.RecordBatch, Rows | None]:
+    ) -> tuple[Found, list[int], pa.RecordBatch, Rows | None]:
+        """Return the rules, the rows not allowed in for now, and the canonical keys with rows."""
         found = self.find(keys)
         canonical, rows = _canonical(keys, found.rules, found.rule)
-        self._admit(found, canonical, rows, allow)
-        return found, canonical, rows
+        return found, self._admit(found, canonical, rows, allow), canonical, rows
 
     def _ask_again(self, tabled: _Tabled, allow: Allow | None) -> None:
         """Take in some of the series that were one too many for their sender before."""
@@ -139,7 +136,7 @@ class Known:
         allowed = len(rows) if allow is None else allow(len(rows))
         if allowed:
             now, tabled.refused_for_now = rows[:allowed], rows[allowed:]
-            found, _, _ = self._admitted(tabled.keys.take(np.array(now, np.uint32)))
+            found, *_ = self._admitted(tabled.keys.take(np.array(now, np.uint32)))
             tabled.replace(now, found)
 
     def _entity(self, entity: str) -> tuple[str, str]:
@@ -177,12 +174,15 @@ class Known:
 
     def _admit(
         self, found: Found, canonical: pa.RecordBatch, row_of: Rows | None, allow: Allow | None
-    ) -> None:
-        """Count the accepted series of each contract and refuse those beyond a limit."""
+    ) -> list[int]:
+        """Count the accepted series of each contract and refuse those beyond a limit.
+
+        :return: the rows that `allow` did not let in.
+        """
         good = found.refused == 0
         contract = np.array([r.contract for r in found.rules], np.int64)[found.rule]
         entities = canonical["entity"].to_pylist()
-        self._waiting = []
+        waiting: list[int] = []
         for number, held in enumerate(self._held):
             limit = self.index.contracts[number].series_max
             rows = np.flatnonzero(good & (contract == number))
@@ -198,11 +198,12 @@ class Known:
             for row, _, _ in new[allowed:]:
                 found.refused[row] = CODE[Reason.TOO_MANY_SERIES]
                 found.detail[row] = "no more new series from this sender for now"
-                self._waiting.append(row)
+                waiting.append(row)
             for row, entity, rule in new[:allowed]:
                 if not held.admits(entity, rule, limit):
                     found.refused[row] = CODE[Reason.TOO_MANY_SERIES]
                     found.detail[row] = f"at most {limit} series"
+        return waiting
 
 
 class _Tabled:
@@ -217,7 +218,9 @@ class _Tabled:
         self._detail: dict[int, str] = {}
         self.refused_for_now: list[int] = []  # rows their sender may not add yet
 
-    def extend(self, found: Found, canonical: pa.RecordBatch, rows: Rows | None) -> None:
+    def extend(
+        self, found: Found, waiting: Sequence[int], canonical: pa.RecordBatch, rows: Rows | None
+    ) -> None:
         """Take in the rows that the table has more than at the last look."""
         first, count = len(self.keys), len(found.rule)
         numbers = [
@@ -235,6 +238,7 @@ class _Tabled:
         self._rule[first : first + count] = np.array(numbers, np.uint32)[found.rule]
         self._refused[first : first + count] = found.refused
         self._detail |= {first + row: text for row, text in found.detail.items()}
+        self.refused_for_now += [first + row for row in waiting]
 
     def replace(self, rows: Sequence[int], found: Found) -> None:
         """Say anew of some rows whether they are refused."""

@@ -33,7 +33,10 @@ DETAILS = "grpc-status-details-bin"
 
 
 def serve(
-    host: str, port: int, take: Callable[[Delivery], Outcome]
+    receiver: Otlp,
+    host: str,
+    port: int,
+    take: Callable[[Delivery], Outcome],
 ) -> tuple[int, Callable[[float], None]]:
     """Listen for exports; return the port and what stops it within so many seconds.
 
@@ -43,7 +46,7 @@ def serve(
     :raises ConfigError: grpcio is not installed, or the port is taken.
     """
     grpc = _grpc()
-    handler = grpc.unary_unary_rpc_method_handler(_Export(grpc, take))
+    handler = grpc.unary_unary_rpc_method_handler(_Export(grpc, receiver, take))
     server = grpc.server(
         ThreadPoolExecutor(THREADS, thread_name_prefix="otlp-grpc"),
         options=[
@@ -80,8 +83,8 @@ def _grpc() -> ModuleType:
 class _Export:
     """Answers one call: bytes in, bytes out."""
 
-    def __init__(self, grpc: Any, take: Callable[[Delivery], Outcome]) -> None:
-        self._take, self._receiver = take, Otlp()
+    def __init__(self, grpc: Any, receiver: Otlp, take: Callable[[Delivery], Outcome]) -> None:
+        self._take, self._receiver = take, receiver
         self._codes = {
             RESOURCE_EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
             UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,

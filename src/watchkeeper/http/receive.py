@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import queue
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
@@ -29,15 +31,41 @@ TENANT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 
 def doors(
-    receivers: Sequence[Receiver], intake: Intake, clock: Callable[[], Millis]
+    receivers: Sequence[Receiver],
+    intake: Intake,
+    clock: Callable[[], Millis],
+    numbers: itertools.count[int],
 ) -> list[Route]:
-    """Return the routes of all receivers."""
-    numbers = itertools.count(1)
+    """Return the routes of all receivers.
+
+    :param numbers: tell the requests of this process apart.
+    """
     return [
         Route(route.path, Door(receiver, intake, clock, numbers), methods=[route.method])
         for receiver in receivers
         for route in receiver.routes
     ]
+
+
+def taker(
+    receiver: Receiver, intake: Intake, numbers: itertools.count[int]
+) -> Callable[[Delivery], Outcome]:
+    """Return what takes a delivery in and waits until all of it is durable, on any thread."""
+
+    def take(delivery: Delivery) -> Outcome:
+        delivery = replace(delivery, number=next(numbers))
+        told: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        try:
+            tenant = _tenant(Headers(delivery.headers))
+            intake.admit(tenant)
+            intake.reserve(cost(len(delivery.body)))
+        except RequestError as error:
+            intake.count(receiver, error)
+            return error
+        intake.deliver(receiver, replace(delivery, tenant=tenant), told.put)
+        return told.get()
+
+    return take
 
 
 class Door:
@@ -57,7 +85,6 @@ class Door:
         """Take one request in, or say why not."""
         headers = Headers(scope=scope)
         query = scope["query_string"].decode("latin-1")
-        tenant, wrong = _tenant(headers)
         delivery = Delivery(
             method=scope["method"],
             path=scope["path"],
@@ -65,13 +92,10 @@ class Door:
             headers={name: headers[name] for name in headers},
             body=b"",
             arrived=self._clock(),
-            tenant=tenant,
             number=next(self._numbers),
         )
         intake = self._intake
         try:
-            if wrong:
-                raise Malformed(wrong)
             outcome = await self._outcome(intake, delivery, headers, receive)
         except RequestError as error:
             outcome = error
@@ -87,7 +111,8 @@ class Door:
 
         :raises RequestError: it is not taken in.
         """
-        intake.admit(delivery.tenant)
+        tenant = _tenant(headers)
+        intake.admit(tenant)
         body = await _body(intake, headers, receive)
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Outcome] = loop.create_future()
@@ -98,7 +123,7 @@ class Door:
             except RuntimeError:  # nobody waits for answers any more
                 return
 
-        intake.deliver(self._receiver, _with_body(delivery, body), told)
+        intake.deliver(self._receiver, replace(delivery, tenant=tenant, body=body), told)
         return await done
 
 
@@ -139,24 +164,18 @@ async def _body(intake: Intake, headers: Headers, receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-def _tenant(headers: Headers) -> tuple[str, str]:
-    """Return whose telemetry it is, and what is wrong with the request's headers.
+def _tenant(headers: Headers) -> str:
+    """Return whose telemetry it is.
 
-    A page of a stranger, open in somebody's browser, may not push into this house.
+    :raises Malformed: that is no name, or a page of a stranger, open in somebody's browser, wants
+        to push into this house.
     """
     if "origin" in headers or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        return "", "telemetry is not taken from web pages"
+        raise Malformed("telemetry is not taken from web pages")
     tenant = headers.get(TENANT, "")
     if tenant and TENANT_NAME.fullmatch(tenant) is None:
-        return "", f"{TENANT}: 1 to 64 letters, digits, dots, dashes or underscores"
-    return tenant, ""
-
-
-def _with_body(delivery: Delivery, body: bytes) -> Delivery:
-    return Delivery(
-        delivery.method, delivery.path, delivery.query, delivery.headers, body,
-        delivery.arrived, delivery.tenant, delivery.number,
-    )  # fmt: skip
+        raise Malformed(f"{TENANT}: 1 to 64 letters, digits, dots, dashes or underscores")
+    return tenant
 
 
 def _settle(done: asyncio.Future[Outcome], outcome: Outcome) -> None:

@@ -12,9 +12,10 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from watchkeeper.journal._numbers import ABSENT, Numbers
+from watchkeeper.journal._numbers import Numbers
 from watchkeeper.key_table import KeyTable
 from watchkeeper.model import Floats, Rows, Times
+from watchkeeper.slots import ABSENT
 
 DIGIT_BITS = 11  # of one pass of the sort: 2,048 counters stay in the nearest cache
 

@@ -7,7 +7,6 @@ a million known ones that is most of the cost of an append.
 from __future__ import annotations
 
 import secrets
-from typing import TypeVar
 
 import numba
 import numpy as np
@@ -15,14 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from watchkeeper.model import KEYS, Flags, Rows
+from watchkeeper.slots import ABSENT, fill, grown, mixed
 
 Bytes = npt.NDArray[np.uint8]
 Ends = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 Text = tuple[npt.NDArray[np.int32], Bytes]  # Arrow's layout of strings: offsets and bytes
-T = TypeVar("T", bound=np.generic)
-
-ABSENT = 0xFFFFFFFF  # in a slot: nothing here; in an answer: not asked for
 
 
 class Numbers:
@@ -62,24 +59,18 @@ class Numbers:
         """Know only the first `count` series, because the others did not become durable."""
         self.count = min(count, self.count)
         self._slots[:] = ABSENT
-        _place(self._slots, self._hashes, self.count)
+        fill(self._slots, self._hashes, 0, self.count)
 
     def _make_room(self, rows: int, size: int) -> None:
         most = self.count + rows
         if most > len(self._hashes):
-            self._hashes = _grown(self._hashes, 2 * most)
-            self._ends = _grown(self._ends, 2 * most + 1)
+            self._hashes = grown(self._hashes, 2 * most)
+            self._ends = grown(self._ends, 2 * most + 1)
         if int(self._ends[self.count]) + size > len(self._words):
-            self._words = _grown(self._words, 2 * (int(self._ends[self.count]) + size))
+            self._words = grown(self._words, 2 * (int(self._ends[self.count]) + size))
         if 2 * most > len(self._slots):
             self._slots = np.full(1 << (2 * most).bit_length(), ABSENT, dtype=np.uint32)
-            _place(self._slots, self._hashes, self.count)
-
-
-def _grown(array: npt.NDArray[T], length: int) -> npt.NDArray[T]:
-    bigger = np.empty(length, dtype=array.dtype)
-    bigger[: len(array)] = array
-    return bigger
+            fill(self._slots, self._hashes, 0, self.count)
 
 
 def _text(column: pa.StringArray) -> Text:
@@ -87,14 +78,6 @@ def _text(column: pa.StringArray) -> Text:
     ends = np.frombuffer(offsets, dtype=np.int32)[column.offset : column.offset + len(column) + 1]
     empty = np.zeros(0, dtype=np.uint8)
     return ends, np.frombuffer(data, dtype=np.uint8) if data is not None and data.size else empty
-
-
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _mixed(h: np.uint64) -> np.uint64:
-    """Scatter the bits: the finaliser of splitmix64 (Steele, Lea & Flood, OOPSLA 2014)."""
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return h ^ (h >> np.uint64(31))
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
@@ -109,19 +92,8 @@ def _copy(data: Bytes, at: int, text: Bytes, start: int, length: int) -> int:
 def _hashed(words: Hashes, start: int, end: int, seed: np.uint64) -> np.uint64:
     h = seed
     for k in range(np.uint64(start), np.uint64(end)):
-        h = _mixed(h ^ words[k])
-    return _mixed(h + np.uint64(end - start))
-
-
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _place(slots: Rows, hashes: Hashes, count: int) -> None:
-    """Fill empty slots with the numbers 0 to count-1."""
-    mask = np.uint64(len(slots) - 1)
-    for number in range(count):
-        at = hashes[number] & mask
-        while slots[at] != ABSENT:
-            at = (at + np.uint64(1)) & mask
-        slots[at] = number
+        h = mixed(h ^ words[k])
+    return mixed(h + np.uint64(end - start))
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)

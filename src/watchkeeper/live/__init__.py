@@ -117,9 +117,10 @@ class Live:
     def _gathered(self, tick: Millis) -> Findings:
         house = self.service.house
         since = Millis(max(0, tick - WINDOW))
+        histories = house.ledger.histories(since, tick)
         kept: list[Assessed] = []
         for one in self._current():
-            kept += house.ledger.history(one.entity, since, tick) or [one]
+            kept += histories.get(one.entity) or [one]
         rejected = [
             entry.rejected
             for entry in house.journal.rejected(

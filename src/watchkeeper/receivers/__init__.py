@@ -72,6 +72,7 @@ class Limits:
     :param value: bytes of a label's value.
     :param known: series a decoder remembers; beyond, it forgets all and learns anew.
     :param waiting: bytes of requests that are not durable yet, of all clients together.
+    :param tenants: how many there may be; each one's series are remembered apart.
     :param tenant_series: series one tenant may have.
     :param tenant_new_series: series one tenant may add within a minute.
     :param tenant_samples: samples a second of one tenant, on average; 0 is no limit.
@@ -84,6 +85,7 @@ class Limits:
     value: int = 4096
     known: int = 4_000_000
     waiting: int = 64 << 20
+    tenants: int = 100
     tenant_series: int = 1_000_000
     tenant_new_series: int = 200_000
     tenant_samples: int = 0

@@ -14,8 +14,9 @@ from watchkeeper.key_table import KeyTable
 from watchkeeper.model import KEYS, Reason, Rows
 from watchkeeper.receivers import Limits
 from watchkeeper.receivers._line_protocol import Bytes, Places
-from watchkeeper.receivers._pairs import ABSENT, Pairs
+from watchkeeper.receivers._pairs import Pairs
 from watchkeeper.receivers._seen import Seen
+from watchkeeper.slots import ABSENT
 
 _COMMA, _EQUALS = re.compile(r"(?<!\\),"), re.compile(r"(?<!\\)=")
 _ESCAPED, _ESCAPED_MEASUREMENT = re.compile(r"\\([,= ])"), re.compile(r"\\([, ])")

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from watchkeeper.model import STALE_BITS
-from watchkeeper.receivers._otlp_tree import Bytes, Nodes, Slots, below, path, word
+from watchkeeper.receivers._otlp_tree import Bytes, Nodes, below, path
+from watchkeeper.receivers._wire import word
+from watchkeeper.slots import Slots
 
 # What a scan ends with; those of `below` come through.
 DONE, BROKEN, UNUSUAL, OUT_ROOM, TOO_MANY = 0, -1, -2, -6, -7

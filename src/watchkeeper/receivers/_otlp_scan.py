@@ -31,7 +31,8 @@ from watchkeeper.receivers._otlp_points import (
     field,
     number,
 )
-from watchkeeper.receivers._otlp_tree import ROOT, Bytes, Nodes, Slots, below, path
+from watchkeeper.receivers._otlp_tree import ROOT, Bytes, Nodes, below, path
+from watchkeeper.slots import Slots
 
 FIRST, SECOND, THIRD = 10, 18, 26  # tags of fields 1 to 3 that are messages or texts
 

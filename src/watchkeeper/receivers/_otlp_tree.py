@@ -8,18 +8,16 @@ only when its bytes differ is a hash needed. Bytes are always compared in full: 
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numba
 import numpy as np
 import numpy.typing as npt
 
-Bytes = npt.NDArray[np.uint8]
-Slots = npt.NDArray[np.uint32]
-Nodes = npt.NDArray[np.uint64]
-T = TypeVar("T", bound=np.generic)
+from watchkeeper.receivers._wire import word
+from watchkeeper.slots import ABSENT, Slots, fill, grown, mixed
 
-ABSENT = 0xFFFFFFFF
+Bytes = npt.NDArray[np.uint8]
+Nodes = npt.NDArray[np.uint64]
+
 ROOT = 0
 
 # Columns of `nodes`. A node's bytes begin where those of the node before end. Of the root, which
@@ -64,61 +62,20 @@ class Tree:
     def make_room(self, nodes: int, size: int) -> None:
         """Have room for so many nodes, a power of two, and so many bytes."""
         if size > len(self.data):
-            self.data = _grown(self.data, size)
+            self.data = grown(self.data, size)
         if nodes > len(self.nodes):
-            self.nodes = _grown(self.nodes, nodes)
+            self.nodes = grown(self.nodes, nodes)
             self.slots = np.full(2 * nodes, ABSENT, np.uint32)
-            _place(self.slots, self.nodes)
+            fill(self.slots, self.nodes[:, HASH], 1, int(self.nodes[ROOT, COUNT]))
 
     def prune(self, count: int) -> None:
         """Forget all but the first `count` nodes."""
         _prune(self.slots, self.nodes, count)
 
 
-def _grown(array: npt.NDArray[T], length: int) -> npt.NDArray[T]:
-    bigger = np.zeros((length, *array.shape[1:]), array.dtype)
-    bigger[: len(array)] = array
-    return bigger
-
-
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def word(data: Bytes, at: int) -> np.uint64:
-    """Return eight bytes as a little-endian number; one load, once compiled."""
-    k = np.uint64(at)
-    return (
-        np.uint64(data[k])
-        | np.uint64(data[k + np.uint64(1)]) << np.uint64(8)
-        | np.uint64(data[k + np.uint64(2)]) << np.uint64(16)
-        | np.uint64(data[k + np.uint64(3)]) << np.uint64(24)
-        | np.uint64(data[k + np.uint64(4)]) << np.uint64(32)
-        | np.uint64(data[k + np.uint64(5)]) << np.uint64(40)
-        | np.uint64(data[k + np.uint64(6)]) << np.uint64(48)
-        | np.uint64(data[k + np.uint64(7)]) << np.uint64(56)
-    )
-
-
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _place(slots: Slots, nodes: Nodes) -> None:
-    """Fill empty slots with all nodes but the root, in order."""
-    mask = np.uint64(len(slots) - 1)
-    for node in range(1, nodes[ROOT, COUNT]):
-        at = nodes[node, HASH] & mask
-        while slots[at] != ABSENT:
-            at = (at + np.uint64(1)) & mask
-        slots[at] = node
-
-
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _mixed(h: np.uint64) -> np.uint64:
-    """Scatter the bits: the finaliser of splitmix64 (Steele, Lea & Flood, OOPSLA 2014)."""
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return h ^ (h >> np.uint64(31))
-
-
 @numba.njit(cache=True, nogil=True, fastmath=False)
 def _hashed(path: np.uint64, data: Bytes, start: int, end: int) -> np.uint64:
-    h = _mixed(path)
+    h = mixed(path)
     at = start
     while at + 8 <= end:
         h = (h ^ word(data, at)) * np.uint64(0x9E3779B97F4A7C15)
@@ -128,7 +85,7 @@ def _hashed(path: np.uint64, data: Bytes, start: int, end: int) -> np.uint64:
     while at < end:
         rest = rest << np.uint64(8) | np.uint64(data[np.uint64(at)])
         at += 1
-    return _mixed(h ^ rest)
+    return mixed(h ^ rest)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)

@@ -7,19 +7,15 @@ request of the tenant, so that pairs which collide cannot be prepared by anyone 
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numba
 import numpy as np
 import numpy.typing as npt
 
 from watchkeeper.model import Rows
+from watchkeeper.slots import ABSENT, fill, grown, mixed
 
 Places = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint64]
-T = TypeVar("T", bound=np.generic)
-
-ABSENT = 0xFFFFFFFF
 
 
 class Pairs:
@@ -46,37 +42,12 @@ class Pairs:
                 self._hashes, self._pairs, self.count,
             )  # fmt: skip
             if done < len(second):
-                self._hashes = _grown(self._hashes, 2 * self.count)
-                self._pairs = _grown(self._pairs, 2 * self.count)
-                self._next = _grown(self._next, 2 * self.count)
+                self._hashes = grown(self._hashes, 2 * self.count)
+                self._pairs = grown(self._pairs, 2 * self.count)
+                self._next = grown(self._next, 2 * self.count)
                 self._slots = np.full(2 * len(self._slots), ABSENT, np.uint32)
-                _place(self._slots, self._hashes, self.count)
+                fill(self._slots, self._hashes, 0, self.count)
         return numbers
-
-
-def _grown(array: npt.NDArray[T], length: int) -> npt.NDArray[T]:
-    bigger = np.zeros(length, dtype=array.dtype)
-    bigger[: len(array)] = array
-    return bigger
-
-
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _mixed(h: np.uint64) -> np.uint64:
-    """Scatter the bits: the finaliser of splitmix64 (Steele, Lea & Flood, OOPSLA 2014)."""
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return h ^ (h >> np.uint64(31))
-
-
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _place(slots: Rows, hashes: Hashes, count: int) -> None:
-    """Fill empty slots with the numbers 0 to count-1."""
-    mask = np.uint64(len(slots) - 1)
-    for number in range(count):
-        at = hashes[number] & mask
-        while slots[at] != ABSENT:
-            at = (at + np.uint64(1)) & mask
-        slots[at] = number
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
@@ -100,7 +71,7 @@ def _number_pairs(
         pair = (np.uint64(one[of[k]]) << np.uint64(32)) | np.uint64(two[k])
         found = int(following[before])
         if found >= count or pairs[found] != pair:
-            h = _mixed(pair ^ seed)
+            h = mixed(pair ^ seed)
             slot = h & mask
             while slots[slot] != ABSENT and pairs[slots[slot]] != pair:
                 slot = (slot + np.uint64(1)) & mask

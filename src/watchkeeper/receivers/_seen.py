@@ -12,18 +12,14 @@ one new arrangement a request and nothing else.
 from __future__ import annotations
 
 import hashlib
-from typing import TypeVar
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from watchkeeper.model import Rows
 from watchkeeper.receivers._wire import Bits, Bytes, Int, Places, span, varint, word
+from watchkeeper.slots import ABSENT, fill, grown
 
-T = TypeVar("T", bound=np.generic)
-
-ABSENT = 0xFFFFFFFF  # no block: an empty slot, labels that were refused unread
 UNSET = 0xFFFFFFFE  # known, and never asked for
 REFUSED = 0xFFFFFFFD  # known not to be usable
 PROBES_MAX = 256  # at half load a million blocks need about 70
@@ -83,27 +79,19 @@ class Seen:
 
     def _place(self, slots: int) -> None:
         self._slots = np.full(slots, ABSENT, dtype=np.uint32)
-        _place(self._slots, self._hashes, self.count)
+        fill(self._slots, self._hashes, 0, self.count)
 
     def _make_room(self, blocks: int, size: int) -> None:
         most = self.count + blocks
         if most > len(self._hashes):
-            self._hashes = _grown(self._hashes, 2 * most, 0)
-            self._ends = _grown(self._ends, 2 * most + 1, 0)
-            self._after = _grown(self._after, 2 * most + 1, ABSENT)
-            self.rows = _grown(self.rows, 4 * most, UNSET)
+            self._hashes = grown(self._hashes, 2 * most)
+            self._ends = grown(self._ends, 2 * most + 1)
+            self._after = grown(self._after, 2 * most + 1, ABSENT)
+            self.rows = grown(self.rows, 4 * most, UNSET)
         if int(self._ends[self.count]) + size > len(self._text):
-            self._text = _grown(self._text, 2 * (int(self._ends[self.count]) + size), None)
+            self._text = grown(self._text, 2 * (int(self._ends[self.count]) + size))
         if 2 * most > len(self._slots):
             self._place(1 << (2 * most).bit_length())
-
-
-def _grown(array: npt.NDArray[T], length: int, fill: int | None) -> npt.NDArray[T]:
-    bigger = np.empty(length, dtype=array.dtype)
-    bigger[: len(array)] = array
-    if fill is not None:
-        bigger[len(array) :] = fill
-    return bigger
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
@@ -128,17 +116,6 @@ def _hashed(data: Bytes, at: Int, end: Int, seed: np.uint64) -> np.uint64:
 def _hash_all(text: Bytes, ends: Places, count: int, seed: np.uint64, hashes: Bits) -> None:
     for number in range(count):
         hashes[number] = _hashed(text, ends[number], ends[number + 1], seed)
-
-
-@numba.njit(cache=True, nogil=True, fastmath=False)
-def _place(slots: Rows, hashes: Bits, count: int) -> None:
-    """Fill empty slots with the numbers 0 to count-1."""
-    mask = np.uint64(len(slots) - 1)
-    for number in range(count):
-        at = hashes[number] & mask
-        while slots[at] != ABSENT:
-            at = (at + np.uint64(1)) & mask
-        slots[at] = number
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)

@@ -36,9 +36,9 @@ from watchkeeper.receivers._line_protocol import (
     tokens,
 )
 from watchkeeper.receivers._line_series import Series
-from watchkeeper.receivers._pairs import ABSENT
 from watchkeeper.receivers._rows import OFFERED_MAX, Rejects, samples
 from watchkeeper.receivers._unpack import unpack
+from watchkeeper.slots import ABSENT
 
 WRITE_2, WRITE_1, PING, QUERY = "/api/v2/write", "/write", "/ping", "/query"
 VERSION = "1.8.10"  # old clients look at it to choose what they send

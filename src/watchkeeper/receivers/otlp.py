@@ -58,9 +58,10 @@ from watchkeeper.receivers._otlp_points import (
     Found,
 )
 from watchkeeper.receivers._otlp_scan import scan
-from watchkeeper.receivers._otlp_tree import ABSENT, BYTE_ROOM, COLLIDING, NODE_ROOM, Tree
+from watchkeeper.receivers._otlp_tree import BYTE_ROOM, COLLIDING, NODE_ROOM, Tree
 from watchkeeper.receivers._rows import Rejects, samples
 from watchkeeper.receivers._unpack import unpack
+from watchkeeper.slots import ABSENT
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 REFUSED = 0xFFFFFFFE  # in place of a row: a series of which nothing is taken in
@@ -83,17 +84,20 @@ CODES: Mapping[type[RequestError], int] = {OverQuota: RESOURCE_EXHAUSTED, Overlo
 
 @dataclass(frozen=True)
 class Otlp:
-    """Takes OTLP metrics over HTTP, protobuf and JSON.
+    """Takes OTLP metrics over HTTP, protobuf and JSON, and over gRPC where that is asked for.
 
     :param name: the receiver's name in the journal.
     :param buckets: whether each bucket of a histogram becomes a series of its own (attribute `le`).
     :param keep: attributes of resource and scope that become attributes of every series; also
         `otel.scope.name` and `otel.scope.version`.
+    :param grpc_port: where OTLP over gRPC is taken in too, on the address of `listen`; 4317 is
+        usual, 0 is not at all.
     """
 
     name: str = "otlp"
     buckets: bool = False
     keep: tuple[str, ...] = ()
+    grpc_port: int = 0
 
     @property
     def routes(self) -> tuple[Route, ...]:

@@ -33,7 +33,7 @@ from watchkeeper.receivers import (
     told,
 )
 from watchkeeper.receivers._labels import UNREAD, Refused, longest, read, shown
-from watchkeeper.receivers._seen import ABSENT, REFUSED, Seen, place
+from watchkeeper.receivers._seen import REFUSED, Seen, place
 from watchkeeper.receivers._symbols import written_out
 from watchkeeper.receivers._unpack import unpack
 from watchkeeper.receivers._wire import (
@@ -48,6 +48,7 @@ from watchkeeper.receivers._wire import (
     Scanned,
     scan,
 )
+from watchkeeper.slots import ABSENT
 
 SAMPLES_MAX = 1_000_000  # of one request; bounds what refused samples can cost
 SYMBOLS_MAX = 1_000_000

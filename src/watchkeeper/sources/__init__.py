@@ -53,6 +53,9 @@ class Source(Protocol):
     def sampled(self) -> bool:
         """Whether a poll measures something now (host) rather than hands on what waits (file)."""
 
+    # A source that asks nobody but this host says so with a class attribute `at_home = True`; the
+    # others run only when a flag switches their type on.
+
     def open(self, cursor: Cursor | None) -> Reader:
         """Start after `cursor`; None starts at the beginning."""
 

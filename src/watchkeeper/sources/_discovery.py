@@ -20,9 +20,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from watchkeeper.errors import ConfigError, InputError
+from watchkeeper.exchange import checked_url
 from watchkeeper.identity import Identity
 from watchkeeper.sources import Target
-from watchkeeper.sources._fetch import Client, checked_url
+from watchkeeper.sources._fetch import Client
 
 LIST_MAX = 16 << 20  # bytes of one list
 TARGETS_MAX = 100_000  # of one collector

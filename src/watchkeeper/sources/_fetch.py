@@ -12,19 +12,17 @@ import base64
 import socket
 import ssl
 import threading
-import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
-from httpcore import SOCKET_OPTION
 
 from watchkeeper.errors import ConfigError, InputError
+from watchkeeper.exchange import Bounded, checked_url, trust, why
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -73,38 +71,12 @@ class Credentials:
     def trust(self) -> ssl.SSLContext:
         """Return whom we believe: the system's authorities, or those of the file alone."""
         try:
-            return _trust(self.ca_file)
+            return trust(self.ca_file)
         except OSError as error:
             raise ConfigError(
                 f"cannot use ca_file {self.ca_file!r}: {error.strerror or error}",
                 hint="give a readable file with certificates in PEM form",
             ) from None
-
-
-def checked_url(url: str) -> str:
-    """Return `url` when it can be asked.
-
-    :raises ConfigError: another scheme than http or https, no host, or credentials in it.
-    """
-    authority = url.partition("://")[2].partition("/")[0]
-    if "@" in authority:  # looked at first, so that no message shows them
-        raise ConfigError(
-            f"credentials in the URL for {authority.rpartition('@')[2]}",
-            hint="use basic_auth_user and basic_auth_password_file, or bearer_token_file",
-        )
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"not a URL: {error}", hint="write http://host[:port]/path") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise ConfigError(f"not an http or https URL: {url[:100]!r}")
-    if not url.isascii() or any(letter <= " " for letter in url):
-        raise ConfigError(
-            f"the URL for {parts.hostname} holds spaces or letters beyond ASCII",
-            hint="percent-encode the path, write the host in punycode",
-        )
-    return url
 
 
 class Client:
@@ -159,7 +131,13 @@ class Client:
         origin = where.origin
         lines = {"Host": urlsplit(url).netloc, "User-Agent": "watchkeeper", **headers}
         lines["Accept-Encoding"], lines["Connection"] = "gzip", "close"
-        backend = _Bounded(deadline, self._watch)
+        sockets: set[socket.socket] = set()
+
+        def watch(one: socket.socket) -> None:
+            sockets.add(one)
+            self._watch(one)
+
+        backend = Bounded(deadline, watch)
         try:
             with (
                 closing(
@@ -173,10 +151,10 @@ class Client:
         except httpcore.TimeoutException:
             raise InputError(f"{_shown(url)}: no whole answer in time") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError, UnicodeError) as error:
-            raise InputError(f"{_shown(url)}: {_why(error)}") from None
+            raise InputError(f"{_shown(url)}: {why(error)}") from None
         finally:
             with self._lock:
-                self._sockets -= backend.sockets
+                self._sockets -= sockets
 
     def _judged(self, where: str, answer: httpcore.Response) -> Page | str:
         headers = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
@@ -224,78 +202,3 @@ def _shown(url: str) -> str:
     """Return a URL without its query, which may carry a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
-
-
-def _why(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-@cache
-def _trust(ca_file: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file or None)  # 20 ms each
-
-
-class _Bounded(httpcore.NetworkBackend):
-    """Connects with the plain backend and lets nothing last beyond one deadline."""
-
-    def __init__(self, deadline: float, watch: Callable[[socket.socket], None]) -> None:
-        self.deadline, self.watch = deadline, watch
-        self.plain = httpcore.SyncBackend()
-        self.sockets: set[socket.socket] = set()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        left = _left(self.deadline, httpcore.ConnectTimeout)
-        stream = self.plain.connect_tcp(host, port, left, local_address, socket_options)
-        return self.bounded(stream)
-
-    def bounded(self, stream: httpcore.NetworkStream) -> httpcore.NetworkStream:
-        """Return a stream that keeps to the deadline and can be ended from outside."""
-        one = stream.get_extra_info("socket")
-        self.sockets.add(one)
-        try:
-            self.watch(one)
-        except httpcore.ConnectError:
-            stream.close()
-            raise
-        return _Stream(stream, self)
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream, backend: _Bounded) -> None:
-        self.stream, self.backend = stream, backend
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = _left(self.backend.deadline, httpcore.ReadTimeout)
-        return self.stream.read(max_bytes, left)
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.stream.write(buffer, _left(self.backend.deadline, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self.stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        left = _left(self.backend.deadline, httpcore.ConnectTimeout)
-        return self.backend.bounded(self.stream.start_tls(ssl_context, server_hostname, left))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self.stream.get_extra_info(info)
-
-
-def _left(deadline: float, late: type[httpcore.TimeoutException]) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise late("the deadline of the whole exchange has passed")
-    return left

@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from watchkeeper.errors import InputError, NothingToRead
 from watchkeeper.model import Batch, Cursor
@@ -63,6 +63,8 @@ class File:
     follow: bool = False
     batch_rows: int = 500_000
     interval: float = 5.0
+
+    at_home: ClassVar[bool] = True
 
     @property
     def sampled(self) -> bool:

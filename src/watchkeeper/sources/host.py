@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import psutil
@@ -27,6 +27,8 @@ class Host:
     entity: str = ""
     interval: float = 10.0
     name: str = "host"
+
+    at_home: ClassVar[bool] = True
 
     @property
     def sampled(self) -> bool:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from watchkeeper.errors import ConfigError, InputError
+from watchkeeper.exchange import checked_url
 from watchkeeper.identity import Identity, Key
 from watchkeeper.model import Cursor, Millis
 from watchkeeper.sources import Collected, Target
 from watchkeeper.sources._discovery import LIST_MAX, Discovery, Endpoint, Ways, endpoint
 from watchkeeper.sources._exposition import Reader
-from watchkeeper.sources._fetch import Client, Credentials, checked_url
+from watchkeeper.sources._fetch import Client, Credentials
 from watchkeeper.sources._rounds import Rounds
 
 OPENMETRICS = "application/openmetrics-text"

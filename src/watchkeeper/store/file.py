@@ -294,10 +294,10 @@ class StoreFile:
                 hint="point --data at a folder made by watchkeeper",
             )
         if version != self._layout.version:
-            newer = version > self._layout.version
+            other = "a newer" if version > self._layout.version else "the older"
             raise StoreVersion(
                 f"{self.path}: schema version {version}, this program knows {self._layout.version}",
-                hint="use a newer watchkeeper" if newer else "run `watchkeeper migrate`",
+                hint=f"use {other} watchkeeper, or another --data folder",
             )
         expected = apsw.Connection(":memory:")
         expected.execute(self._layout.schema)
