@@ -63,7 +63,7 @@ def test_every_dependency_has_its_reason():
         *PROJECT["project"]["dependencies"],
         *(entry for group in groups.values() for entry in group if isinstance(entry, str)),
     ]
-    assert named == {re.split(r"[<>=!~ \[]", entry)[0] for entry in wanted}
+    assert named == {re.split(r"[<>=!~; \[]", entry)[0] for entry in wanted}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -50,6 +50,8 @@ echo "building .venv ($kind); this takes a minute or two the first time" >&2
 rm -f .venv/.runtime .venv/.dev
 pip=(.venv/bin/python -m pip --disable-pip-version-check -qq)
 read -ra locks <<<"$(locks_of "$kind")"
-"${pip[@]}" install --require-hashes --only-binary :all: "${locks[@]/#/--requirement=}"
+# The locks name everything, so nothing is resolved again: pip would look at releases that are newer
+# than the lock where one is asked for with an extra, and refuse those for want of a hash.
+"${pip[@]}" install --no-deps --require-hashes --only-binary :all: "${locks[@]/#/--requirement=}"
 "${pip[@]}" install --no-deps --no-build-isolation --editable .
 digest "$kind" >".venv/.$kind"

@@ -22,6 +22,7 @@ echo "built twice, byte for byte the same:"
 (cd "$work/dist-one" && sha256sum -- *)
 
 "${PYTHON:-python3}" -m venv "$work/venv"
-"$work/venv/bin/python" -m pip -qq --disable-pip-version-check install --require-hashes --only-binary :all: -r requirements.lock
+"$work/venv/bin/python" -m pip -qq --disable-pip-version-check install --no-deps --require-hashes --only-binary :all: -r requirements.lock
+"$work/venv/bin/python" -m pip -qq --disable-pip-version-check check
 "$work/venv/bin/python" -m pip -qq --disable-pip-version-check install --no-deps "$work"/dist-one/*.whl
 (cd "$work" && "$work/venv/bin/watchkeeper" --version)
