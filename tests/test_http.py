@@ -12,7 +12,8 @@ import anyio
 import httpx
 import pytest
 
-from watchkeeper.http import LIVE, app
+from watchkeeper.http import app
+from watchkeeper.http.pages import LIVE
 from watchkeeper.reports.html import STYLE, Html
 from watchkeeper.testing import reports as t
 

@@ -17,10 +17,11 @@ from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from watchkeeper.access import Scope as Allowed
 from watchkeeper.errors import Malformed, Overloaded, RequestError, TooLarge
+from watchkeeper.http.table import Endpoint
 from watchkeeper.intake import Intake, cost
 from watchkeeper.model import Millis
 from watchkeeper.receivers import Answer, Delivery, Outcome, Receiver
@@ -35,13 +36,18 @@ def doors(
     intake: Intake,
     clock: Callable[[], Millis],
     numbers: itertools.count[int],
-) -> list[Route]:
-    """Return the routes of all receivers.
+) -> list[Endpoint]:
+    """Return where all receivers listen.
 
     :param numbers: tell the requests of this process apart.
     """
     return [
-        Route(route.path, Door(receiver, intake, clock, numbers), methods=[route.method])
+        Endpoint(
+            route.method,
+            route.path,
+            Allowed.TELEMETRY_WRITE,
+            Door(receiver, intake, clock, numbers),
+        )
         for receiver in receivers
         for route in receiver.routes
     ]
