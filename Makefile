@@ -8,7 +8,7 @@ BIN := .venv/bin
 DEMO := src/watchkeeper/packs/host/sample
 JOBS ?= 2
 
-.PHONY: help setup dev run demo test test-nightly lint types bench docs-check lock package clean
+.PHONY: help setup dev run demo test test-nightly lint types bench docs-check lock vendor package clean
 
 help: ## say what can be done (this text)
 	@echo "Watchkeeper turns fleet telemetry into health scores, safe decisions and reports."
@@ -54,6 +54,9 @@ docs-check: dev ## check that the documents agree with the code
 
 lock: dev ## choose dependency versions anew and write them down with their hashes
 	@tools/lock.sh
+
+vendor: ## fetch the pages' scripts anew from npm, in the versions that tools/vendor.sh names
+	@tools/vendor.sh
 
 package: dev ## build wheel and sdist twice, compare, and try the wheel in an empty environment
 	@tools/package.sh

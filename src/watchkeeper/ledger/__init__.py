@@ -82,6 +82,18 @@ class Ledger(Protocol):
     def orders(self, limit: int) -> list[tuple[Order, Receipt | None]]:
         """Return the newest orders with their last receipt, newest first."""
 
+    def order(self, key: str) -> Order | None:
+        """Return one order, if there is such."""
+
+    def orders_of(self, decision: str) -> list[Order]:
+        """Return what one decision owes or owed, oldest first."""
+
+    def receipts(self, order: str) -> list[Receipt]:
+        """Return what came of every attempt at one order, oldest first."""
+
+    def decision(self, key: str) -> Decision | None:
+        """Return one decision, if there is such."""
+
     def decisions(
         self, entity: str | None = None, until: Millis | None = None, limit: int = 1000
     ) -> list[Decision]:
@@ -95,6 +107,16 @@ class Ledger(Protocol):
 
     def histories(self, since: Millis, until: Millis) -> dict[str, list[Assessed]]:
         """Return `history` of every entity that has any, by entity; costs one query."""
+
+    def changes(self, after: Millis) -> list[Assessed]:
+        """Return the assessments kept by the steps after a tick, in order."""
+
+    def lowest(self, entity: str, since: Millis, until: Millis, size: int) -> list[Assessed]:
+        """Return of each stretch of `size` ms in [since, until] the kept assessment with the
+        lowest health, oldest first; one of unknown health where there is no other."""
+
+    def unwell_since(self, entity: str) -> Millis | None:
+        """Return when an entity's last word was first other than ok; None when it is ok."""
 
     def counts(self) -> Counts:
         """Return the sum of the counts of all steps."""

@@ -198,6 +198,24 @@ class SqliteLedger:
             (Order(*row[:6]), Receipt(*row[6:]) if row[6] is not None else None) for row in rows
         ]
 
+    def order(self, key: str) -> Order | None:
+        """Return one order, if there is such."""
+        rows = self._file.query(SQL["order"], (key,))
+        return Order(*rows[0]) if rows else None
+
+    def orders_of(self, decision: str) -> list[Order]:
+        """Return what one decision owes or owed, oldest first."""
+        return [Order(*row) for row in self._file.query(SQL["orders_of"], (decision,))]
+
+    def receipts(self, order: str) -> list[Receipt]:
+        """Return what came of every attempt at one order, oldest first."""
+        return [Receipt(*row) for row in self._file.query(SQL["receipts"], (order,))]
+
+    def decision(self, key: str) -> Decision | None:
+        """Return one decision, if there is such."""
+        rows = self._file.query(SQL["decision"], (key,))
+        return decision(rows[0]) if rows else None
+
     def decisions(
         self, entity: str | None = None, until: Millis | None = None, limit: int = 1000
     ) -> list[Decision]:
@@ -224,6 +242,21 @@ class SqliteLedger:
         for row in self._file.query(SQL["histories"], (since, until)):
             found.setdefault(row[0], []).append(assessed(row))
         return found
+
+    def changes(self, after: Millis) -> list[Assessed]:
+        """Return the assessments kept by the steps after a tick, in order."""
+        return [assessed(row) for row in self._file.query(SQL["changes"], (after,))]
+
+    def lowest(self, entity: str, since: Millis, until: Millis, size: int) -> list[Assessed]:
+        """Return of each stretch of `size` ms the kept assessment with the lowest health."""
+        rows = self._file.query(SQL["lowest"], (entity, since, until, size))
+        return [assessed(row) for row in rows]
+
+    def unwell_since(self, entity: str) -> Millis | None:
+        """Return when an entity's last word was first other than ok; None when it is ok."""
+        return (
+            Millis(at) if (at := self._file.query(SQL["unwell_since"], (entity,))[0][0]) else None
+        )
 
     def counts(self) -> Counts:
         """Return the sum of the counts of all steps."""

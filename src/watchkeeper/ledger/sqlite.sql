@@ -195,6 +195,19 @@ select o.key, o.action, o.decision, o.entity, o.created, o.payload,
 from orders o left join receipt r on r.key = o.key and r.attempt = o.attempts
 order by o.id desc limit ?;
 
+-- name: order
+select key, action, decision, entity, created, payload from orders where key = ?;
+
+-- name: orders_of
+select key, action, decision, entity, created, payload from orders where decision = ? order by id;
+
+-- name: receipts
+select key, attempt, outcome, detail, at, due from receipt where key = ? order by attempt;
+
+-- name: decision
+select key, policy, version, entity, phase, at, severity, health, reason, outcome, trace
+from decision where key = ?;
+
 -- name: decisions
 select key, policy, version, entity, phase, at, severity, health, reason, outcome, trace
 from decision where at <= ? order by at desc, id desc limit ?;
@@ -218,6 +231,19 @@ where entity = ? and time between ? and ? order by time;
 -- By entity and time: the index gives that order, so nothing is sorted.
 select entity, time, health, state, coverage, score, contributions from health
 where entity in (select name from entity) and time between ? and ? order by entity, time;
+
+-- name: changes
+select entity, time, health, state, coverage, score, contributions from health
+where tick > ? order by id;
+
+-- name: lowest
+-- SQLite takes the other columns from the row that `min` found.
+select entity, time, min(health), state, coverage, score, contributions from health
+where entity = ?1 and time between ?2 and ?3 group by time / ?4 order by time;
+
+-- name: unwell_since
+select min(time) from health where entity = ?1 and time > coalesce(
+    (select max(time) from health where entity = ?1 and state = 'ok'), -1);
 
 -- name: add_checkpoint
 insert or replace into checkpoint values (?, ?, ?, ?);

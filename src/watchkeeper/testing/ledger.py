@@ -171,6 +171,85 @@ def check_health_is_known_at_any_time(open_ledger: Opener) -> None:
     ledger.close()
 
 
+def check_what_changed_is_told_after_a_tick(open_ledger: Opener) -> None:
+    """In the order of the steps, so that whoever applies it in turn knows what health would."""
+    ledger = open_ledger()
+    steps = [step(1_000, ["host:b", "host:a"]), step(2_000, ["host:a"]), step(3_000, ["host:b"])]
+    for one in steps:
+        ledger.commit(one)
+    assert ledger.changes(Millis(0)) == [one for each in steps for one in each.health]
+    assert ledger.changes(Millis(2_000)) == list(steps[2].health)
+    assert ledger.changes(Millis(3_000)) == []
+    ledger.close()
+
+
+def check_the_lowest_of_each_stretch_is_told_whole(open_ledger: Opener) -> None:
+    """With its state and contributions; unknown only where nothing is known."""
+    ledger = open_ledger()
+    kept = {}
+    said = (90.0, 40.0, None, None, None, 70.0)
+    for place, health in enumerate(said, start=1):
+        kept[place] = assessed("host:a", place * 1_000, health)
+        ledger.commit(
+            Step(
+                Offset(place),
+                Millis(place * 1_000),
+                "r",
+                Counts(),
+                "0" * 64,
+                (kept[place],),
+                (),
+                (),
+            )
+        )
+    low = ledger.lowest("host:a", Millis(1_000), Millis(6_000), 2_000)
+    assert low[:2] == [kept[1], kept[2]]
+    assert [one.health for one in low] == [90.0, 40.0, None, 70.0]
+    assert low[3] == kept[6]
+    assert [one.time for one in ledger.lowest("host:a", Millis(2_000), Millis(2_500), 2_000)] == [
+        2_000
+    ]
+    assert ledger.lowest("host:x", Millis(0), LATER, 2_000) == []
+    ledger.close()
+
+
+def check_the_begin_of_trouble_is_known(open_ledger: Opener) -> None:
+    """Since the last time all was well, or since the first word."""
+    ledger = open_ledger()
+    well = Assessed("host:a", Millis(2_000), 100.0, State.OK, 1.0, 0.0, ())
+    for tick, one in (
+        (1_000, assessed("host:a", 1_000)),
+        (2_000, well),
+        (3_000, assessed("host:a", 3_000)),
+        (4_000, assessed("host:a", 4_000, None)),
+    ):
+        ledger.commit(Step(Offset(tick), Millis(tick), "r", Counts(), "0" * 64, (one,), (), ()))
+        since = {1_000: 1_000, 2_000: None, 3_000: 3_000, 4_000: 3_000}[tick]
+        assert ledger.unwell_since("host:a") == since
+    assert ledger.unwell_since("host:x") is None
+    ledger.close()
+
+
+def check_a_decision_an_order_and_its_receipts_are_found_by_key(open_ledger: Opener) -> None:
+    """And nothing by a key that nobody gave."""
+    ledger = open_ledger()
+    one = step(1_000)
+    ledger.commit(one)
+    (made,), (owed,) = one.decisions, one.orders
+    told = [receipt(owed, 1, "retry", due=9), receipt(owed, 2, "done", at=10)]
+    for each in told:
+        ledger.settle(each)
+    assert ledger.decision(made.key) == made
+    assert ledger.orders_of(made.key) == [owed]
+    assert ledger.order(owed.key) == owed
+    assert ledger.receipts(owed.key) == told
+    assert ledger.decision("x") is None
+    assert ledger.order("x") is None
+    assert not ledger.orders_of("x")
+    assert not ledger.receipts("x")
+    ledger.close()
+
+
 def check_decisions_are_found_newest_first(open_ledger: Opener) -> None:
     """Of one entity or all, until a time, at most as many as asked for."""
     ledger = open_ledger()
