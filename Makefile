@@ -46,7 +46,7 @@ types: dev ## check types strictly
 	@$(BIN)/mypy
 
 bench: dev ## measure speed and memory
-	@for name in $(filter-out __init__ nab,$(basename $(notdir $(wildcard benchmarks/*.py)))); do \
+	@for name in $(filter-out __init__ nab,$(basename $(notdir $(wildcard benchmarks/*.py)))) ingest; do \
 	  echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
 docs-check: dev ## check that the documents agree with the code

@@ -189,6 +189,7 @@ class Decider:
     """Carries the journal into the ledger. One at a time owns a ledger.
 
     :param clock: seconds that only grow; they say how often a checkpoint is worth its time.
+    :param spent: what scoring, concluding and committing take is added to.
     """
 
     def __init__(
@@ -199,8 +200,10 @@ class Decider:
         engine: Engine,
         watch: Callable[[Observed, State], None] = lambda _observed, _state: None,
         clock: Callable[[], float] = time.monotonic,
+        spent: Stopwatch | None = None,
     ) -> None:
         self._journal, self._ledger, self._watch = journal, ledger, watch
+        self._spent = spent if spent is not None else Stopwatch()
         self._saver = Saver(checkpoint.copied, self._keep, clock)
         self.fold = Fold(reread, engine)
         newest = ledger.checkpoint()
@@ -230,11 +233,13 @@ class Decider:
         count = 0
         self._commit()
         for entry in self._journal.read(self.fold.offset, limit):
-            self._owed.extend(self.fold.close(entry)[0])
+            with self._spent("conclude"):
+                self._owed.extend(self.fold.close(entry)[0])
             self._commit()
             self._save_now_and_then()
             before = self.fold.rulebook
-            observed = self.fold.take(entry)
+            with self._spent("score"):
+                observed = self.fold.take(entry)
             if self.fold.rulebook is not before and entry.offset > self._begun:
                 self._name_models(entry)
             if observed is not None and self.fold.state is not None:
@@ -247,7 +252,8 @@ class Decider:
         while self._owed:
             step = self._owed[0]
             if step.tick > self._done:
-                self._ledger.commit(step)
+                with self._spent("commit"):
+                    self._ledger.commit(step)
                 self._done = step.tick
             elif self._ledger.step_body(step.tick) != step_link_body(step):
                 raise _differs(step)

@@ -135,8 +135,9 @@ class Service:
         """Recover, run until stopped, drain in flow order; return the exit code."""
         if not self._warmed_up():
             return 1 if self.failure else 0
+        house, spent = self.house, self.progress.spent
         decider = Decider(
-            self.house.journal, self.house.ledger, self.house.reread, self.house.engine, self.watch
+            house.journal, house.ledger, house.reread, house.engine, self.watch, spent=spent
         )
         while decider.decide():
             if self.stop.is_set():
@@ -330,8 +331,7 @@ class Service:
                 break  # the rest is in the journal
             self._journalled.clear()
             try:
-                with self.progress.spent("decide"):
-                    done = decider.decide(PORTION)
+                done = decider.decide(PORTION)
             except StoreFull as error:
                 self._complain("ledger is full; waiting", error)
                 self.stop.wait(RETRY)
