@@ -117,3 +117,27 @@ def test_every_field_of_a_plug_says_what_it_means(family):
         said = _plugs.described(plug)
         silent = [field for field in _plugs.types_of(plug) if not said.get(field)]
         assert not silent, f"{family}.{kind}: no `:param` line for {silent}"
+
+
+COLLECTORS = re.findall(
+    r"```yaml\n((?:flags: [^\n]*\n)?sources:\n.*?)```", text("docs/collectors.md"), re.DOTALL
+)
+
+
+@pytest.mark.parametrize("block", COLLECTORS, ids=lambda block: block.split("type: ")[1].split()[0])
+def test_collectors_of_the_documents_are_collectors(block, tmp_path):
+    """Each is loaded as it stands; the files of secrets it names are ours."""
+    secret = tmp_path / "secret"
+    secret.write_text("open-sesame")
+    block = re.sub(r"(_file): /\S+", rf"\1: {secret}", block)
+    packs = "" if "packs:" in block else "packs: [link@1, host@1, generic@1]\n"
+    flags = (
+        ""
+        if "flags:" in block
+        else f"flags: {{source.{block.split('type: ')[1].split()[0]}: true}}\n"
+    )
+    file = tmp_path / "watchkeeper.yaml"
+    file.write_text(f"version: 1\n{packs}{flags}{block}")
+    (source,) = config.load([file], {}).sources
+    fields = {field.name for field in dataclasses.fields(source)}
+    assert not {one for one in fields if f"`{one}`" not in text("docs/collectors.md")}

@@ -77,11 +77,18 @@ class Target:
 
 
 class Collected(NamedTuple):
-    """What one target said: KEYS, SAMPLES (rows of keys), and REJECTS that could not be read."""
+    """What one target said: KEYS, SAMPLES (rows of keys), and REJECTS that could not be read.
+
+    :param whole: it is all the target says now, so a series that is missing has ended; else only
+        what is new, and a series without news goes on.
+    :param mark: where the target is asked on from next time; see `Resuming`.
+    """
 
     keys: pa.RecordBatch
     samples: pa.RecordBatch
     unread: pa.RecordBatch
+    whole: bool = True
+    mark: str = ""
 
 
 class Collector(Protocol):
@@ -123,6 +130,17 @@ class Cancellable(Protocol):
 
     def cancel(self) -> None:
         """End the questions under way, and any that begin later. Called from another thread."""
+
+
+@runtime_checkable
+class Resuming(Protocol):
+    """A collector that reads on where it stood. The marks become durable with what they follow."""
+
+    def collect_after(self, target: Target, mark: str, deadline: float) -> Collected:
+        """Ask one target for what came after a mark, instead of `collect`.
+
+        :param mark: of the last answer that was heard; empty at first.
+        """
 
 
 def pause(source: Source, reader: Reader) -> float:

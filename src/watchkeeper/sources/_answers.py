@@ -83,6 +83,7 @@ class Answer(NamedTuple):
     parts: tuple[Part, ...]
     unread: pa.RecordBatch = NO_REJECTS
     controls: tuple[Control, ...] = ()
+    mark: tuple[str, str] | None = None  # target, and where it is asked on from
 
     @property
     def size(self) -> int:

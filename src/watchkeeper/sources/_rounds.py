@@ -15,18 +15,19 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 
 import tenacity
 
-from watchkeeper.model import Batch, Cursor, Millis
-from watchkeeper.sources import Cancellable, Collected, Collector, Target, TargetState
+from watchkeeper.model import Batch, Cursor, Millis, canonical
+from watchkeeper.sources import Cancellable, Collected, Collector, Resuming, Target, TargetState
 from watchkeeper.sources._answers import Answer, Table, batch
 from watchkeeper.sources._breaker import Budget
 from watchkeeper.sources._standing import AILING, Standing, control
@@ -99,6 +100,7 @@ class Rounds:
         self._table, self._room = Table(), SPARE
         self._looking: float | None = None
         self._unlisted = ""
+        self._marks = marks_of(cursor)  # of answers that were fetched
         # Rounds begin at whole multiples of the interval on the wall, like those of Prometheus.
         self._origin = time.monotonic() - time.time() % self.interval
         self._start("schedule", self._schedule)
@@ -119,9 +121,9 @@ class Rounds:
                 self._changed.notify_all()
             if len(self._table.keys) > self._room:
                 self._make_room()
-        if not answers:
-            return None
-        return batch(self._name, Cursor(str(_wall())), answers, self._table)
+            self._marks.update(answer.mark for answer in answers if answer.mark)
+            cursor = _cursor(self._marks)
+        return batch(self._name, cursor, answers, self._table) if answers else None
 
     def _make_room(self) -> None:
         """Give up a table in which most keys are no longer said."""
@@ -187,10 +189,12 @@ class Rounds:
             wanted.setdefault(target.name, target)
         for name in sorted(self._standings.keys() - wanted.keys()):
             self._answer(self._standings.pop(name).let_go(_wall()))
+        self._marks = {name: mark for name, mark in self._marks.items() if name in wanted}
         for name, target in wanted.items():
             known = self._standings.get(name)
             if known is None:
-                known = self._standings[name] = Standing(self._name, target, self.interval)
+                mark = self._marks.get(name, "")
+                known = self._standings[name] = Standing(self._name, target, self.interval, mark)
                 self._plan(known, time.monotonic())
             elif known.target != target:
                 self._answer(known.renamed(target, _wall()))
@@ -262,10 +266,10 @@ class Rounds:
 
     def _work(self) -> None:
         while (question := self._handed.get()) is not None and not self._closed.is_set():
-            answer, error = None, ""
+            answer, error, whole = None, "", True
             try:
                 collected = self._collected(question)
-                answer = question.standing.heard(collected, question.at)
+                answer, whole = question.standing.heard(collected, question.at), collected.whole
             except Exception as failure:  # a faulty collector must not end the house
                 error = _text(failure)
             with self._changed:
@@ -273,7 +277,7 @@ class Rounds:
                     question.standing.busy = question.standing.stuck = False
                     self._stuck -= 1
                 else:
-                    self._finish(question, answer, error)
+                    self._finish(question, answer, error, whole)
                 self._hand_out()
                 self._changed.notify_all()
 
@@ -290,9 +294,15 @@ class Rounds:
             sleep=tenacity.sleep_using_event(self._closed),
             reraise=True,
         )
-        return ask(self._collector.collect, question.standing.target, question.deadline)
+        target, deadline = question.standing.target, question.deadline
+        if isinstance(self._collector, Resuming):
+            mark = question.standing.mark
+            return ask(self._collector.collect_after, target, mark, deadline)
+        return ask(self._collector.collect, target, deadline)
 
-    def _finish(self, question: _Question, answer: Answer | None, error: str) -> None:
+    def _finish(
+        self, question: _Question, answer: Answer | None, error: str, whole: bool = True
+    ) -> None:
         """Take down what came of a question; what a target says that is gone is not heard."""
         self._asked.remove(question)
         self._turns.leave(question.gates)
@@ -304,7 +314,7 @@ class Rounds:
         if answer is None:
             self._answer(standing.failed(error, question.at, took, now))
         else:
-            self._answer(standing.succeeded(answer, question.at, took))
+            self._answer(standing.succeeded(answer, question.at, took, whole))
 
     def _give_up(self, question: _Question, now: float) -> None:
         """Go on without an answer; the worker is replaced, and the target stays busy with it."""
@@ -318,6 +328,16 @@ class Rounds:
         self._waiting += answer.size
         if self._waiting >= SAMPLES:
             self._changed.notify_all()
+
+
+def marks_of(cursor: Cursor | None) -> dict[str, str]:
+    """Return where each target is asked on from, as `_cursor` wrote it; `<time> <JSON>`."""
+    found: dict[str, str] = json.loads((cursor or "").partition(" ")[2] or "{}")
+    return found
+
+
+def _cursor(marks: Mapping[str, str]) -> Cursor:
+    return Cursor(f"{_wall()} {canonical(dict(marks))}" if marks else str(_wall()))
 
 
 def _place(name: str) -> float:

@@ -25,13 +25,15 @@ class Standing:
     """One target of a collector. The caller holds the lock, but for `heard`.
 
     :param collector: its name. :param interval: seconds between questions.
+    :param mark: where it is asked on from.
     """
 
-    def __init__(self, collector: str, target: Target, interval: float) -> None:
+    def __init__(self, collector: str, target: Target, interval: float, mark: str = "") -> None:
         self.target, self.breaker = target, Breaker(interval)
         self.busy = False  # waits for its turn, or is asked
         self.stuck = False  # its last question was given up, and has not come back
         self.gone = False
+        self.mark = mark
         self._collector = collector
         self._readings = readings_of(target)
         self._keys = Keys(NO_KEYS)  # of the round before
@@ -60,19 +62,28 @@ class Standing:
         """Return what it said, with the end of what it no longer says. Changes nothing."""
         before = self._keys
         part = said(collected, before)
-        lost = vanished(before, part.keys)
+        lost = vanished(before, part.keys) if collected.whole else Keys(NO_KEYS)
         parts = (part, ended(lost, at)) if len(lost) else (part,)
-        return Answer(parts, collected.unread)
+        mark = (self.target.name, collected.mark) if collected.mark else None
+        return Answer(parts, collected.unread, mark=mark)
 
-    def succeeded(self, answer: Answer, at: Millis, duration: float) -> Answer:
-        """Note that it answered. :param answer: from `heard`."""
+    def succeeded(self, answer: Answer, at: Millis, duration: float, whole: bool = True) -> Answer:
+        """Note that it answered. :param answer: from `heard`. :param whole: see `Collected`."""
+        if whole:
+            self._keys = answer.parts[0].keys
+        if answer.mark:
+            self.mark = answer.mark[1]
+        count = len(answer.parts[0].series) + answer.unread.num_rows
+        well = self.well(at, duration, count)
+        return Answer((*answer.parts, *well.parts), answer.unread, well.controls, answer.mark)
+
+    def well(self, at: Millis, duration: float, count: int) -> Answer:
+        """Tell that it answered, and how much it said."""
         before, failing = self.breaker.state, self.breaker.failures > 0
         self.breaker.succeeded()
-        self._keys = answer.parts[0].keys
         self._error, self._duration, self._succeeded = "", duration, at
-        count = len(answer.parts[0].series) + answer.unread.num_rows
-        parts = (*answer.parts, told(self._readings, at, [1.0, duration, float(count)]))
-        return Answer(parts, answer.unread, self._changed(before, "recovered" if failing else ""))
+        part = told(self._readings, at, [1.0, duration, float(count)])
+        return Answer((part,), controls=self._changed(before, "recovered" if failing else ""))
 
     def failed(self, error: str, at: Millis, duration: float, now: float) -> Answer:
         """Note that it did not answer. :param now: monotonic seconds."""
