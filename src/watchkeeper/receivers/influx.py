@@ -78,7 +78,6 @@ class Influx:
         Route("POST", WRITE_2),
         Route("POST", WRITE_1),
         Route("GET", PING),
-        Route("HEAD", PING),
         Route("GET", QUERY),
         Route("POST", QUERY),
     )
