@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DOCUMENTS = sorted(
     path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("src/**/*.md")]
 )
-CONFIGURED = ("sources", "detectors", "health", "actions", "engines")
+CONFIGURED = ("sources", "detectors", "health", "actions", "engines", "secrets")
 
 
 def text(path: str) -> str:
@@ -102,6 +102,7 @@ def test_a_whole_configuration_in_the_documents_loads(path, name, tmp_path):
     blocks = re.findall(r"```yaml\n(version: 1\n.*?)```", path.read_text("utf-8"), re.DOTALL)
     assert blocks
     (tmp_path / "receiver.secret").write_text("s3cret")
+    (tmp_path / "receiver.secret").chmod(0o600)
     for block in blocks:
         file = tmp_path / f"{name}.yaml"
         file.write_text(block)

@@ -5,6 +5,7 @@
     + UnknownKind              WK101  a `type:` names no plug
     + ContractError            WK102  a contract pack cannot be used as written
     + PolicyError              WK103  a policy cannot be used as written
+    + SecretError              WK104  a secret cannot be had where it is kept
   x InputError                 WK200  telemetry as a whole cannot be read: file, request
     + UnknownLayout            WK201  columns fit no known layout
     + Truncated                WK202  a compressed or columnar file ends too early
@@ -78,6 +79,12 @@ class PolicyError(ConfigError):
     """A policy cannot be used as written."""
 
     code = "WK103"
+
+
+class SecretError(ConfigError):
+    """A secret cannot be had where it is kept."""
+
+    code = "WK104"
 
 
 class InputError(WatchkeeperError):

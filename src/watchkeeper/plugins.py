@@ -8,6 +8,7 @@ in the group `watchkeeper.<family>`; the entry point's name is the kind.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import pkgutil
@@ -41,6 +42,7 @@ def load(family: str, kind: str) -> Any:
     return importlib.import_module(f"watchkeeper.{family}.{kind}").plugin
 
 
+@functools.cache  # what is installed does not change under a running process
 def _foreign(family: str) -> dict[str, importlib.metadata.EntryPoint]:
     group = importlib.metadata.entry_points(group=f"watchkeeper.{family}")
     return {point.name: point for point in group}

@@ -10,6 +10,7 @@ import pytest
 
 from watchkeeper.actions.webhook import Webhook, signature
 from watchkeeper.errors import ActionRefused, ActionRetry, ConfigError
+from watchkeeper.secret import Secret
 from watchkeeper.testing.actions import Receiver, Says, order
 
 CANARY = "WK_CANARY_5f1c"
@@ -30,7 +31,7 @@ def test_the_signature_is_the_one_of_the_standard():
 
 def test_a_receiver_with_the_secret_can_verify_body_key_and_time():
     with Receiver() as receiver:
-        Webhook(receiver.url + "/hook?a=b", secret="plain text").perform(order())
+        Webhook(receiver.url + "/hook?a=b", secret=Secret("plain text")).perform(order())
     (got,) = receiver.requests
     stamp = got.headers["webhook-timestamp"]
     assert abs(int(stamp) - time.time()) < 60
@@ -51,7 +52,7 @@ def test_without_a_secret_nothing_is_signed():
 
 def test_own_headers_travel_along():
     with Receiver() as receiver:
-        Webhook(receiver.url, headers={"Authorization": "Bearer x"}).perform(order())
+        Webhook(receiver.url, headers={"Authorization": Secret("Bearer x")}).perform(order())
     assert receiver.requests[0].headers["Authorization"] == "Bearer x"
 
 
@@ -76,8 +77,8 @@ def test_secrets_show_in_no_printed_form_and_no_error():
     with Receiver(Says(400), Says(503)) as receiver:
         action = Webhook(
             f"{receiver.url}/services/{CANARY}?token={CANARY}",
-            secret=CANARY,
-            headers={"Authorization": f"Bearer {CANARY}"},
+            secret=Secret(CANARY),
+            headers={"Authorization": Secret(f"Bearer {CANARY}")},
         )
         texts = [repr(action), str(action), f"{action!r:>10}"]
         for kind in (ActionRefused, ActionRetry):
@@ -93,8 +94,8 @@ def test_a_receiver_that_echoes_the_request_does_not_make_us_tell_secrets():
     with Receiver(Says(403, echo)) as receiver:
         action = Webhook(
             f"{receiver.url}/services/{CANARY}-path",
-            secret=CANARY,
-            headers={"Authorization": f"Bearer {CANARY}-token"},
+            secret=Secret(CANARY),
+            headers={"Authorization": Secret(f"Bearer {CANARY}-token")},
         )
         with pytest.raises(ActionRefused) as caught:
             action.perform(order())
@@ -134,9 +135,9 @@ def test_https_to_a_plain_server_is_tried_again_and_says_so():
         ({"url": "http://h/a b"}, "spaces"),
         ({"url": "http://h/\r\nX: y"}, "spaces"),
         ({"url": "http://h/", "timeout": 0}, "timeout"),
-        ({"url": "http://h/", "secret": "whsec_!!"}, "not base64"),
-        ({"url": "http://h/", "headers": {"Host": "x"}}, "set by watchkeeper"),
-        ({"url": "http://h/", "headers": {"X": "a\r\nb"}}, "cannot carry"),
+        ({"url": "http://h/", "secret": Secret("whsec_!!")}, "not base64"),
+        ({"url": "http://h/", "headers": {"Host": Secret("x")}}, "set by watchkeeper"),
+        ({"url": "http://h/", "headers": {"X": Secret("a\r\nb")}}, "cannot carry"),
     ],
 )
 def test_what_cannot_work_is_refused_at_start(fields, said):

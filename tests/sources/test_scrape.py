@@ -20,6 +20,7 @@ from watchkeeper.config import _plugs
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.identity import Identity
 from watchkeeper.model import STALE_BITS
+from watchkeeper.secret import Secret
 from watchkeeper.sources import _discovery
 from watchkeeper.sources._discovery import Ways, endpoint
 from watchkeeper.sources._exposition import Reader
@@ -290,14 +291,14 @@ def test_redirects_are_followed_only_when_allowed_and_take_no_credentials_elsewh
         with Server(away) as here:
             with pytest.raises(InputError, match="HTTP 302"):
                 ask(here)
-            found = ask(here, follow_redirects=1, bearer_token="secret")
+            found = ask(here, follow_redirects=1, bearer_token=Secret("secret"))
             assert found.samples.num_rows == 2
             assert here.requests[-1][1]["authorization"] == "Bearer secret"
             assert there.requests[-1][0] == "/other"
             assert "authorization" not in there.requests[-1][1]
     with Server(hostile.loop) as server:
         with pytest.raises(InputError, match="too many redirects"):
-            ask(server, follow_redirects=3, bearer_token="secret")
+            ask(server, follow_redirects=3, bearer_token=Secret("secret"))
         assert len(server.requests) == 4
         assert server.requests[-1][1]["authorization"] == "Bearer secret"
     for location in ("file:///etc/passwd", "ftp://x/y", "http://u:p@127.0.0.1/", "http://[::1"):
@@ -335,6 +336,7 @@ def test_https_is_believed_only_with_a_known_authority(certificate):
 
 def test_credentials_are_sent_and_never_printed(tmp_path):
     (tmp_path / "password").write_text("hunter-seven\n")
+    (tmp_path / "password").chmod(0o600)
     scrape = _plugs.build(
         "sources",
         {
@@ -347,11 +349,11 @@ def test_credentials_are_sent_and_never_printed(tmp_path):
         },
     )
     assert (scrape.interval, scrape.body_bytes) == (30.0, 1 << 20)
-    assert scrape.basic_auth_password == "hunter-seven"
+    assert scrape.basic_auth_password.reveal() == "hunter-seven"
     assert "hunter-seven" not in repr(scrape) + repr(scrape.credentials())
     with Server(hostile.unwell) as server:
         with pytest.raises(InputError) as caught:
-            ask(server, basic_auth_user="me", basic_auth_password="hunter-seven")
+            ask(server, basic_auth_user="me", basic_auth_password=Secret("hunter-seven"))
         assert server.requests[0][1]["authorization"] == "Basic bWU6aHVudGVyLXNldmVu"
         assert "hunter-seven" not in str(caught.value)
         assert "HTTP 503" in str(caught.value)
@@ -369,9 +371,9 @@ def test_credentials_are_sent_and_never_printed(tmp_path):
         ({"targets": ("a b:1",)}, "spaces"),
         ({"targets": ("a:99999",)}, "not a URL"),
         ({"http": ("gopher://x/",)}, "not an http or https URL"),
-        ({"targets": ("a:1",), "bearer_token": "x\r\nEvil: 1"}, "token"),
-        ({"targets": ("a:1",), "bearer_token": "x", "basic_auth_user": "y"}, "both"),
-        ({"targets": ("a:1",), "basic_auth_password": "y"}, "without a user"),
+        ({"targets": ("a:1",), "bearer_token": Secret("x\r\nEvil: 1")}, "token"),
+        ({"targets": ("a:1",), "bearer_token": Secret("x"), "basic_auth_user": "y"}, "both"),
+        ({"targets": ("a:1",), "basic_auth_password": Secret("y")}, "without a user"),
         ({"targets": ("a:1",), "basic_auth_user": "a:b"}, "basic auth cannot carry"),
         ({"targets": ("a:1",), "ca_file": "/nowhere/ca.pem"}, "cannot use ca_file"),
     ],
@@ -451,7 +453,7 @@ def test_lists_in_yaml_and_over_http_are_read(tmp_path):
         scraper = Scraper(
             Scrape(
                 files=(f"{tmp_path}/*.yml",), http=(f"http://{server.name}/list",),
-                bearer_token="mine",
+                bearer_token=Secret("mine"),
             )
         )  # fmt: skip
         found = {one.name: one for one in scraper.targets()}

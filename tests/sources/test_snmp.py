@@ -18,6 +18,7 @@ from tests.sources.agents import fake_udp, snmpd
 
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Reason
+from watchkeeper.secret import Secret
 from watchkeeper.sources import Target
 from watchkeeper.sources._devices import Device, Said, read
 from watchkeeper.sources._snmp_interfaces import EXTENDED, FIXED, NARROW, WHOLE
@@ -34,8 +35,8 @@ MAPPED = ".1.3.6.1.2.1.47.1.3.2.1.2"
 V3 = {
     "snmp_version": "3",
     "user": "watcher",
-    "auth_key": "authauthauth",
-    "priv_key": "privprivpriv",
+    "auth_key": Secret("authauthauth"),
+    "priv_key": Secret("privprivpriv"),
 }
 LEAF = Device("leaf1", "127.0.0.1", 161)
 
@@ -101,7 +102,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 def ask(port: int, seconds: float = 20.0, **fields: object):
     """Ask the agent once; return values by (entity, metric, attributes), and what is unread."""
-    fields = {"community": "secret-word"} | fields if "snmp_version" not in fields else fields
+    if "snmp_version" not in fields:
+        fields = {"community": Secret("secret-word")} | fields
     asker = Agents(Snmp(targets=(f"leaf1=127.0.0.1:{port}",), **fields))
     said = asker.collect(asker.targets()[0], time.monotonic() + seconds)
     keys = [tuple(key.values()) for key in said.keys.to_pylist()]
@@ -200,10 +202,10 @@ def test_how_many_rows_are_asked_for_at_once_does_not_show(told, port, bulk):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({**V3, "auth_key": "wrong-key"}, "Wrong SNMP PDU digest"),
+        ({**V3, "auth_key": Secret("wrong-key")}, "Wrong SNMP PDU digest"),
         ({**V3, "user": "nobody"}, "Unknown USM user"),
-        ({"community": "wrong-word"}, "no answer in time"),
-        ({"community": "secret-word", "rows_max": 1}, "more than 1 rows"),
+        ({"community": Secret("wrong-word")}, "no answer in time"),
+        ({"community": Secret("secret-word"), "rows_max": 1}, "more than 1 rows"),
     ],
 )
 def test_an_agent_that_refuses_is_an_error_that_keeps_secrets(port, fields, message):
@@ -214,13 +216,15 @@ def test_an_agent_that_refuses_is_an_error_that_keeps_secrets(port, fields, mess
 
 
 def test_an_agent_that_shows_only_itself_still_tells_how_long_it_is_up(port):
-    values, unread = ask(port, community="public")
+    values, unread = ask(port, community=Secret("public"))
     assert [(entity, metric) for entity, metric, _ in values] == [("device:leaf1", "system.uptime")]
     assert unread == {}
 
 
 def test_secrets_do_not_show_when_the_source_is_printed():
-    shown = repr(Snmp(targets=("a",), **V3)) + repr(Snmp(targets=("a",), community="secret-word"))
+    shown = repr(Snmp(targets=("a",), **V3)) + repr(
+        Snmp(targets=("a",), community=Secret("secret-word"))
+    )
     assert "authauth" not in shown
     assert "privpriv" not in shown
     assert "secret-word" not in shown
@@ -235,8 +239,11 @@ def test_secrets_do_not_show_when_the_source_is_printed():
         ({"targets": ("a b",)}, "names no target"),
         ({"user": "x"}, "need version 3"),
         ({"snmp_version": "3"}, "needs a user"),
-        ({"snmp_version": "3", "user": "x", "priv_key": "privprivpriv"}, "needs a signature"),
-        ({"snmp_version": "3", "user": "x", "auth_key": "short"}, "less than 8 characters"),
+        (
+            {"snmp_version": "3", "user": "x", "priv_key": Secret("privprivpriv")},
+            "needs a signature",
+        ),
+        ({"snmp_version": "3", "user": "x", "auth_key": Secret("short")}, "less than 8 characters"),
         ({"bulk": 0}, "bulk is not above 0"),
         ({"interval": 0.0}, "interval is not above 0"),
     ],
@@ -271,7 +278,7 @@ def test_a_missing_package_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize("check", list(collector_checks()), ids=lambda check: check.__name__)
 def test_it_behaves_as_a_collector(check, port):
     device = f"leaf1=127.0.0.1:{port}"
-    check(Snmp(targets=(device,), community="secret-word", interval=2.0))
+    check(Snmp(targets=(device,), community=Secret("secret-word"), interval=2.0))
 
 
 def test_questions_in_many_threads_do_not_meet(told, port):

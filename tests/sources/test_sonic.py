@@ -16,6 +16,7 @@ from tests.sources import agents
 
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Reason, attributes_text
+from watchkeeper.secret import Secret
 from watchkeeper.sources._devices import Device, Said
 from watchkeeper.sources._sonic_tables import Port, tell
 from watchkeeper.sources.sonic import Sonic, Switches
@@ -105,7 +106,7 @@ def port(folder) -> Iterator[int]:
 def ask(where: object, seconds: float = 20.0, **fields: object):
     """Ask once; return values by (link, metric, attributes), and what is unread."""
     device = where if isinstance(where, str) else f"leaf1=127.0.0.1:{where}"
-    asker = Switches(Sonic(targets=(device,), **{"password": "open-sesame"} | fields))
+    asker = Switches(Sonic(targets=(device,), **{"password": Secret("open-sesame")} | fields))
     said = asker.collect(asker.targets()[0], time.monotonic() + seconds)
     keys = [tuple(key.values()) for key in said.keys.to_pylist()]
     rows, values = said.samples["series"].to_pylist(), said.samples["value"].to_pylist()
@@ -234,13 +235,13 @@ def test_a_local_socket_tells_the_same(told, port, folder):
 @pytest.mark.parametrize("check", list(collector_checks()), ids=lambda check: check.__name__)
 def test_it_behaves_as_a_collector(check, port):
     device = f"leaf1=127.0.0.1:{port}"
-    check(Sonic(targets=(device,), password="open-sesame", interval=2.0))
+    check(Sonic(targets=(device,), password=Secret("open-sesame"), interval=2.0))
 
 
 def test_a_switch_that_hangs_is_told_to_be_down_while_another_goes_on(port):
     with agents.fake_tcp() as hanging:
         both = (f"leaf1=127.0.0.1:{port}", f"leaf2=127.0.0.1:{hanging}")
-        source = Sonic(targets=both, password="open-sesame", interval=2.0, timeout=0.8)
+        source = Sonic(targets=both, password=Secret("open-sesame"), interval=2.0, timeout=0.8)
         reader, up, deadline = source.open(None), {}, time.monotonic() + 20
         try:
             while len(up) < 2 and time.monotonic() < deadline:
@@ -260,9 +261,9 @@ def _columns(batch):
 @pytest.mark.parametrize("password", ["wrong-word", ""])
 def test_a_wrong_password_is_an_error_that_does_not_show_it(port, password):
     with pytest.raises(InputError, match=r"leaf1: .*([Pp]assword|Authentication)") as caught:
-        ask(port, password=password)
+        ask(port, password=Secret(password))
     assert "wrong-word" not in str(caught.value)
-    assert "wrong-word" not in repr(Sonic(targets=("a",), password="wrong-word"))
+    assert "wrong-word" not in repr(Sonic(targets=("a",), password=Secret("wrong-word")))
 
 
 @pytest.mark.parametrize("first", [b"", b"*1000000\r\n$5\r\n"])
@@ -271,12 +272,12 @@ def test_a_database_that_accepts_and_hangs_is_given_up_at_the_deadline(first):
         agents.fake_tcp(first) as port,
         pytest.raises(InputError, match="leaf1: no answer in time"),
     ):
-        ask(port, 0.5, password="")
+        ask(port, 0.5, password=Secret(""))
 
 
 def test_a_server_that_is_no_database_is_an_error():
     with agents.fake_tcp(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port, pytest.raises(InputError):
-        ask(port, 2.0, password="")
+        ask(port, 2.0, password=Secret(""))
 
 
 @pytest.mark.parametrize(
@@ -296,7 +297,7 @@ def test_answers_of_another_shape_are_errors(said):
         return b"+OK\r\n" if b"SELECT" in question else said
 
     with agents.fake_tcp(b"", answer) as port, pytest.raises(InputError, match="leaf1: "):
-        ask(port, 1.0, password="")
+        ask(port, 1.0, password=Secret(""))
 
 
 def test_nobody_at_the_door_is_an_error():
@@ -307,14 +308,14 @@ def test_nobody_at_the_door_is_an_error():
 def test_a_switch_without_ports_and_one_with_too_many_are_errors(tmp_path):
     with agents.redis(tmp_path) as port:
         with pytest.raises(InputError, match="COUNTERS_PORT_NAME_MAP is empty"):
-            ask(port, password="")
+            ask(port, password=Secret(""))
         load(port)
         with pytest.raises(InputError, match="more than 2 ports"):
-            ask(port, password="", ports_max=2)
+            ask(port, password=Secret(""), ports_max=2)
         with client.Redis(port=port, db=6) as database:
             database.set("TRANSCEIVER_INFO|Ethernet0", "not a table")
         with pytest.raises(InputError, match="WRONGTYPE"):
-            ask(port, password="")
+            ask(port, password=Secret(""))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import httpcore
 from watchkeeper.errors import ActionRefused, ActionRetry
 from watchkeeper.exchange import Bounded, trust, why
 from watchkeeper.model import Millis
+from watchkeeper.secret import hidden
 
 READ_MAX = 64 * 1024  # bytes of an answer
 RETRY = frozenset({408, 425, 429})  # and every 5xx: the receiver may take it later
@@ -33,6 +34,10 @@ class Later(ActionRetry):
     def __init__(self, message: str, *, after: Millis, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.after = after
+
+
+class Unknown(ActionRefused):
+    """The receiver does not know us, or not any more: 401, 403."""
 
 
 class Answer(NamedTuple):
@@ -61,6 +66,7 @@ def post(
     :param secrets: texts hidden in what we repeat of the answer: a receiver may echo a request.
     :raises ActionRetry: 408, 425, 429, 5xx, or no whole answer came in time; `after` is set when
         the receiver named a time.
+    :raises Unknown: 401 or 403.
     :raises ActionRefused: any other answer, a redirect among them.
     """
     where = shown_url(url)
@@ -84,8 +90,7 @@ def post(
         raise ActionRetry(
             f"{where}: {why(error)}", hint="is the receiver up, and does the address lead to it?"
         ) from error
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "<secret>")
+    text = hidden(text, secrets)
     _judge(where, response, text)
     return Answer(response.status, text)
 
@@ -102,6 +107,8 @@ def _judge(where: str, response: httpcore.Response, text: str) -> None:
         raise ActionRetry(said)
     if 300 <= status < 400:
         raise ActionRefused(said, hint="redirects are not followed: configure the final address")
+    if status in (401, 403):
+        raise Unknown(said, hint="the receiver does not know us: look at the secret")
     raise ActionRefused(said, hint="the receiver says that the order itself is wrong")
 
 

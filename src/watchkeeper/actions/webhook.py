@@ -18,10 +18,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from watchkeeper.actions._post import post, shown_url
-from watchkeeper.errors import ConfigError
+from watchkeeper.actions._post import Unknown, post, shown_url
+from watchkeeper.errors import ActionRetry, ConfigError
 from watchkeeper.exchange import checked_url
 from watchkeeper.model import Order
+from watchkeeper.secret import Secret, changed
 
 OURS = frozenset(
     {"host", "content-length", "content-type", "idempotency-key", "transfer-encoding"}
@@ -42,52 +43,64 @@ class Webhook:
     """
 
     url: str = field(repr=False)
-    secret: str = field(default="", repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret: Secret = Secret()
+    headers: Mapping[str, Secret] = field(default_factory=dict)
     timeout: float = 10.0
 
     def __post_init__(self) -> None:
         checked_url(self.url)
-        _key(self.secret)
+        _key(self.secret.reveal())
         if not self.timeout > 0:
             raise ConfigError(f"webhook: timeout {self.timeout} is not above 0 seconds")
         for name, value in self.headers.items():
             if name.lower() in OURS:
                 raise ConfigError(f"webhook: header {name!r} is set by watchkeeper")
-            if not f"{name}{value}".isprintable() or not f"{name}{value}".isascii():
+            text = name + value.reveal()
+            if not text.isprintable() or not text.isascii():
                 raise ConfigError(f"webhook: header {name!r} holds characters HTTP cannot carry")
 
     def __repr__(self) -> str:
-        secret = ", secret=<secret>" if self.secret else ""
+        secret = f", secret={self.secret}" if self.secret else ""
         names = f", headers={sorted(self.headers)}" if self.headers else ""
         return f"Webhook(url={shown_url(self.url)}/…{secret}{names}, timeout={self.timeout:g})"
 
     def perform(self, order: Order) -> str:
         """Post the payload once; any 2xx is done.
 
-        :raises ActionRetry: 408, 425, 429, 5xx, or no whole answer in time.
+        :raises ActionRetry: 408, 425, 429, 5xx, no whole answer in time, or a refusal of secrets
+            that have changed since.
         :raises ActionRefused: any other answer.
         """
+        try:
+            return self._posted(order)
+        except Unknown as error:
+            if not changed((self.secret, *self.headers.values())):
+                raise
+            hint = "the secret has changed since; trying with the new one"
+            raise ActionRetry(str(error.args[0]), hint=hint) from None
+
+    def _posted(self, order: Order) -> str:
         body = order.payload.encode()
+        secret = self.secret.reveal()
         headers = {
-            **self.headers,
+            **{name: value.reveal() for name, value in self.headers.items()},
             "Content-Type": "application/json",
             "Idempotency-Key": order.key,
             "webhook-id": order.key,
         }
-        if self.secret:
+        if secret:
             # The time of sending, not of the order: receivers refuse what is older than minutes.
             timestamp = int(time.time())
             headers["webhook-timestamp"] = str(timestamp)
-            headers["webhook-signature"] = signature(self.secret, order.key, timestamp, body)
+            headers["webhook-signature"] = signature(secret, order.key, timestamp, body)
         answer = post(self.url, body, headers, self.timeout, self._secrets())
         return f"HTTP {answer.status} from {shown_url(self.url)}"
 
     def _secrets(self) -> list[str]:
-        words = [word for text in self.headers.values() for word in text.split()]
+        words = [word for value in self.headers.values() for word in value.reveal().split()]
         parts = urlsplit(self.url)
         path = [part for part in (*parts.path.split("/"), parts.query) if len(part) > 8]
-        return [self.secret, *(word for word in words if len(word) >= 8), *path]
+        return [self.secret.reveal(), *(word for word in words if len(word) >= 8), *path]
 
 
 def signature(secret: str, identifier: str, timestamp: int, body: bytes) -> str:

@@ -13,21 +13,24 @@ if TYPE_CHECKING:
     from watchkeeper.config import Config
     from watchkeeper.journal import Journal
     from watchkeeper.ledger import Ledger
+    from watchkeeper.secrets import Keeper
 
 
-def configured(files: Sequence[Path], **said: Any) -> Config:
+def configured(files: Sequence[Path], keeper: Keeper | None = None, **said: Any) -> Config:
     """Read configuration files (those of WATCHKEEPER_CONFIG without any), or take the defaults.
 
+    :param keeper: who has the secrets; without one they are not asked for.
     :param said: what was said on the command line; laid over the files where it says something.
     """
     from watchkeeper import config
+    from watchkeeper.secrets import Keeper
 
     given = {name: value for name, value in said.items() if value}
     overlay = json.dumps({"version": 1, **given}, ensure_ascii=False)  # JSON is YAML, quoted
 
     named = os.environ.get("WATCHKEEPER_CONFIG", "")
     paths = list(files) or [Path(part) for part in named.split(os.pathsep) if part]
-    return config.load(paths, os.environ, overlay)
+    return config.load(paths, os.environ, overlay, keeper or Keeper(blind=True))
 
 
 @contextmanager

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from watchkeeper.journal import Journal
     from watchkeeper.ledger import Ledger
     from watchkeeper.live import Live
+    from watchkeeper.secrets import Keeper
     from watchkeeper.service import House, Service
 
 LINGER = 2.0  # seconds for the last answers over gRPC to leave
@@ -65,9 +66,12 @@ def run(
         Decide, but owe nothing, whatever the policies' modes are.
     """
     from watchkeeper.cli._house import configured
+    from watchkeeper.secrets import Keeper
+
+    keeper = Keeper()
 
     def read() -> Config:
-        return configured(config, listen=listen, data=str(data) if data else None)
+        return configured(config, keeper, listen=listen, data=str(data) if data else None)
 
     return _serve(read(), read, _told_to_stop(), once=once, dry_run=dry_run)
 
@@ -125,7 +129,7 @@ def _serve(
         service.watch = live.recent.add
         if door is None:
             return service.run()
-        _reload_when_told(read, furnished, live)
+        _reload_when_told(read, furnished, live, settings.keeper)
         close, address = _open(live, service, settings, door)
         _tell(settings, service, address)
         try:
@@ -154,15 +158,25 @@ def _furnished(settings: Config, journal: Journal, ledger: Ledger, *, dry_run: b
 
 
 def _reload_when_told(
-    read: Callable[[], Config], furnished: Callable[[Config], House], live: Live
+    read: Callable[[], Config], furnished: Callable[[Config], House], live: Live, keeper: Keeper
 ) -> None:
-    """On SIGHUP read the configuration again; one that is wrong changes nothing."""
+    """On SIGHUP read the configuration again; one that is wrong changes nothing.
+
+    Between two, secrets that are in use are renewed.
+    """
     import structlog
+
+    from watchkeeper.secrets import ROUND
 
     log, told = structlog.get_logger("watchkeeper"), threading.Event()
 
     def wait() -> None:
-        while told.wait():
+        while True:
+            asked = told.wait(ROUND)
+            for what, error in keeper.round(all_of_them=asked).items():
+                log.warning("secret not renewed; the one before is used", secret=what, error=error)
+            if not asked:
+                continue
             told.clear()
             try:
                 live.service.reload(furnished(read()))

@@ -30,6 +30,7 @@ from watchkeeper.core.state import Rulebook
 from watchkeeper.engines import Engine
 from watchkeeper.policies import Policy
 from watchkeeper.receivers import Limits, Receiver
+from watchkeeper.secrets import Keeper
 from watchkeeper.sources import Source
 
 __all__ = [
@@ -58,6 +59,7 @@ class Config:
     :param rules: what everything is judged by. :param data: folder of journal and ledger.
     :param switched_off: configured sources that no flag lets reach out, by name.
     :param actions: what policies may do, by name. :param files: what was read, in order.
+    :param keeper: who has the secrets, and renews them while they are in use.
     """
 
     rules: Rulebook
@@ -71,15 +73,22 @@ class Config:
     actions: Mapping[str, Action]
     engine: Engine
     files: tuple[Path, ...]
+    keeper: Keeper
 
 
-def load(paths: Sequence[Path], env: Mapping[str, str], overlay: str = "") -> Config:
+def load(
+    paths: Sequence[Path],
+    env: Mapping[str, str],
+    overlay: str = "",
+    keeper: Keeper | None = None,
+) -> Config:
     """Return the configuration of files and folders (`*.yaml`, `*.yml`, by name), in order.
 
     :param env: what `${VAR}` refers to. :param overlay: one more layer of YAML, over the files.
+    :param keeper: who had the secrets of an earlier reading, and goes on to have them.
     :raises ConfigError: with every problem that was found, each with its place and a hint.
     """
-    config, problems = survey(paths, env, overlay)
+    config, problems = survey(paths, env, overlay, keeper)
     if config is None:
         raise refuse(problems)
     return config
@@ -91,7 +100,10 @@ def default() -> Config:
 
 
 def survey(
-    paths: Sequence[Path], env: Mapping[str, str], overlay: str = ""
+    paths: Sequence[Path],
+    env: Mapping[str, str],
+    overlay: str = "",
+    keeper: Keeper | None = None,
 ) -> tuple[Config | None, tuple[Problem, ...]]:
     """Return the configuration, or else everything that is wrong with it."""
     found: list[Problem] = []
@@ -107,7 +119,11 @@ def survey(
             layers.append(substitute(root, env, found))
     if overlay:
         layers.append(parse(overlay, "<command line>"))
-    config = _assembled(layers, env, files, found) if layers else None
+    keeper = keeper or Keeper()
+    before = keeper.stores
+    config = _assembled(layers, env, files, found, keeper) if layers else None
+    if found:
+        keeper.adopt(before)  # what was configured before goes on to hold
     return (None if found else config), ordered(found)
 
 
@@ -149,7 +165,11 @@ def _files(paths: Sequence[Path], found: list[Problem]) -> tuple[Path, ...]:
 
 
 def _assembled(
-    layers: Sequence[Node], env: Mapping[str, str], files: tuple[Path, ...], found: list[Problem]
+    layers: Sequence[Node],
+    env: Mapping[str, str],
+    files: tuple[Path, ...],
+    found: list[Problem],
+    keeper: Keeper,
 ) -> Config | None:
     """Merge the layers over the defaults and bring every part to life."""
     root = merge_all([defaults(), *(_packs.policy_layer(layer, env, found) for layer in layers)])
@@ -163,10 +183,11 @@ def _assembled(
     contracts, policies = _packed(parts, env, found)
     detectors = _built("detectors", parts["detectors"], found)
     health = assemble("health", parts["health"], ("health",), found)
-    actions = _actions(parts["actions"], found)
-    receivers = _built("receivers", parts["receivers"], found)
+    _stores(parts["secrets"], found, keeper)
+    actions = _named("actions", parts["actions"], found, keeper)
+    receivers = _built("receivers", parts["receivers"], found, keeper)
     limits = fill(Limits, parts["limits"], ("limits",), found)
-    sources = _built("sources", parts["sources"], found)
+    sources = _built("sources", parts["sources"], found, keeper)
     engine = assemble("engines", parts["engine"], ("engine",), found)
     _check_names(sources, parts["sources"], "sources", found)
     _check_names(receivers, parts["receivers"], "receivers", found)
@@ -182,7 +203,7 @@ def _assembled(
     data, packs = Path(settings.data), tuple(settings.packs)
     return Config(
         rules, data, settings.listen, packs, tuple(receivers), limits, running, asleep,
-        actions, engine, files,
+        actions, engine, files, keeper,
     )  # fmt: skip
 
 
@@ -218,16 +239,39 @@ def _items(node: Node) -> list[Node]:
     return node.value if isinstance(node.value, list) else []
 
 
-def _built(family: str, node: Node, found: list[Problem]) -> list[Any]:
-    built = (assemble(family, item, (family, i), found) for i, item in enumerate(_items(node)))
+def _built(
+    family: str, node: Node, found: list[Problem], keeper: Keeper | None = None
+) -> list[Any]:
+    """Build the plugs of a list."""
+    built = (
+        assemble(family, item, (family, i), found, keeper) for i, item in enumerate(_items(node))
+    )
     return [plug for plug in built if plug is not None]
 
 
-def _actions(node: Node, found: list[Problem]) -> dict[str, Action]:
+def _named(family: str, node: Node, found: list[Problem], keeper: Keeper) -> dict[str, Any]:
+    """Build the plugs of a mapping; None for those that cannot be."""
     named = node.value if isinstance(node.value, dict) else {}
     return {
-        name: assemble("actions", item, ("actions", name), found) for name, item in named.items()
+        name: assemble(family, item, (family, name), found, keeper) for name, item in named.items()
     }
+
+
+def _stores(node: Node, found: list[Problem], keeper: Keeper) -> None:
+    """Build the stores of secrets, last those that are opened with a secret of another."""
+    named = node.value if isinstance(node.value, dict) else {}
+    stores: dict[str, Any] = {}
+    for name in sorted(named, key=lambda name: _refers(named[name])):
+        store = assemble("secrets", named[name], ("secrets", name), found, keeper)
+        if store is not None:
+            stores[name] = store
+            keeper.add(name, store)
+    keeper.adopt(stores)
+
+
+def _refers(node: Node) -> bool:
+    fields = node.value.values() if isinstance(node.value, dict) else ()
+    return any(isinstance(child.value, dict) for child in fields)
 
 
 def _switched_on(source: Source, kind: str, flags: Mapping[str, bool]) -> bool:

@@ -4,7 +4,7 @@ A plug is a dataclass; its fields are its configuration. Each value is held to i
 strictly (text is no number, a truth value is no number), with two readings for people: a number
 whose `:param` line says that it is in seconds, milliseconds or bytes may also be written as a
 duration (`1h30m`) or a size (`64MiB`). A text field `x` may be given as `x_file`, the file that
-holds it, which is how secrets stay out of the configuration.
+holds it. A field of type `Secret` may also be a reference into a store; see `_secrets.py`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from typing import Any
 import pydantic
 
 from watchkeeper import plugins
+from watchkeeper.config import _secrets
 from watchkeeper.config._problems import path_text, problem, refuse, shown, suggestion, translate
 from watchkeeper.config._units import duration, size
 from watchkeeper.config._yaml import BYTES_MAX, Node, Place, Problem, Step
 from watchkeeper.errors import ConfigError, UnknownKind, WatchkeeperError
+from watchkeeper.secrets import Keeper
 
 Types = dict[str, Any]
+AT_HAND = ("env", "file", "systemd")  # stores of secrets that need no configuration
 _FACTS = ("version", "state_version")  # what a plug says about itself; not for operators to set
 # `:param warn: below it, WARN; `warn_clear`: …` describes two fields.
 _PARAM = re.compile(r"(?::param |; `)(\w+)`?:\s*(.*?)(?=:param |; `\w+`:|:raises |\Z)", re.DOTALL)
@@ -38,7 +41,10 @@ def build(family: str, spec: Mapping[str, Any]) -> Any:
     :raises ConfigError: a field does not exist, is missing, or has a wrong value.
     """
     found: list[Problem] = []
-    plug = assemble(family, tree(spec, Place(f"<{family}>", 1, 1)), (family,), found)
+    keeper = Keeper()
+    keeper.adopt({kind: plugins.load("secrets", kind)() for kind in AT_HAND})
+    node = tree(spec, Place(f"<{family}>", 1, 1))
+    plug = assemble(family, node, (family,), found, keeper)
     if found:
         raise refuse(found)
     return plug
@@ -79,14 +85,29 @@ def required(plug: Any) -> list[str]:
     ]
 
 
-def assemble(family: str, node: Node, path: Sequence[Step], found: list[Problem]) -> Any:
+def assemble(
+    family: str,
+    node: Node,
+    path: Sequence[Step],
+    found: list[Problem],
+    keeper: Keeper | None = None,
+) -> Any:
     """Build one plug from a tree; None when problems were found, which are appended."""
     plug = _class(family, node, path, found)
-    return None if plug is None else fill(plug, node, path, found)
+    return None if plug is None else fill(plug, node, path, found, keeper)
 
 
-def fill(plug: Any, node: Node, path: Sequence[Step], found: list[Problem]) -> Any:
-    """Build a dataclass from a tree; None when problems were found, which are appended."""
+def fill(
+    plug: Any,
+    node: Node,
+    path: Sequence[Step],
+    found: list[Problem],
+    keeper: Keeper | None = None,
+) -> Any:
+    """Build a dataclass from a tree; None when problems were found, which are appended.
+
+    :param keeper: who has the secrets that the tree refers to; None: it may not refer to any.
+    """
     if not isinstance(node.value, dict):
         found.append(problem(node, path, f"must be a mapping, got {shown(node, path)}"))
         return None
@@ -94,7 +115,9 @@ def fill(plug: Any, node: Node, path: Sequence[Step], found: list[Problem]) -> A
     types, says = types_of(plug), described(plug)
     given = _with_files(node.value, types, path, found)
     fields = {
-        name: _checked(child, types[name], says.get(name, ""), (*path, name), found)
+        name: _secrets.checked(child, types[name], (*path, name), found, keeper)
+        if _secrets.holds(types[name])
+        else _checked(child, types[name], says.get(name, ""), (*path, name), found)
         for name, child in given.items()
         if name in types
     }
@@ -152,6 +175,8 @@ def _with_files(
             found.append(
                 problem(node, (*path, name), f"given together with {target}", "keep one of the two")
             )
+        elif _secrets.holds(types[target]):
+            fields[target] = _secrets.in_a_file(node)
         else:
             fields[target] = _held(node, (*path, name), found)
     return fields

@@ -11,10 +11,10 @@ from typing import Any
 import pydantic
 
 from watchkeeper.config._yaml import Node, Problem, Step
-from watchkeeper.errors import ConfigError, ContractError, PolicyError, UnknownKind
+from watchkeeper.errors import ConfigError, ContractError, PolicyError, SecretError, UnknownKind
 
 _KINDS: Mapping[str, type[ConfigError]] = {
-    kind.code: kind for kind in (ConfigError, UnknownKind, ContractError, PolicyError)
+    kind.code: kind for kind in (ConfigError, UnknownKind, ContractError, PolicyError, SecretError)
 }
 _SECRET_WORDS = ("secret", "password", "token", "key", "credential")
 _SHOWN_MAX = 60

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from watchkeeper import contracts, plugins, policies
+from watchkeeper.config import _secrets
 from watchkeeper.config._plugs import adapter, described, required, types_of, unit_of
 from watchkeeper.config._settings import Settings
 from watchkeeper.receivers import Limits
+from watchkeeper.secret import Secret
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DOCUMENTS = ("config", "contract", "policy")
@@ -34,11 +36,13 @@ def _config() -> dict[str, Any]:
     fields = found["properties"]
     policy = policies.Policy.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
     definitions = policy.pop("$defs", {})
-    for family in ("receivers", "sources", "detectors", "health", "actions", "engines"):
+    definitions["secret"] = _secrets.definition()
+    for family in ("receivers", "sources", "detectors", "health", "actions", "engines", "secrets"):
         definitions[family] = {"oneOf": [_plug(family, kind) for kind in plugins.kinds(family)]}
     for family in ("receivers", "sources", "detectors"):
         fields[family]["items"] = {"$ref": f"#/$defs/{family}"}
-    fields["actions"]["additionalProperties"] = {"$ref": "#/$defs/actions"}
+    for family in ("actions", "secrets"):
+        fields[family]["additionalProperties"] = {"$ref": f"#/$defs/{family}"}
     fields["limits"] |= _fields(Limits) | {"type": "object"}
     fields["health"] |= {"$ref": "#/$defs/health"}
     fields["engine"] |= {"$ref": "#/$defs/engines"}
@@ -71,14 +75,15 @@ def _fields(plug: Any) -> dict[str, Any]:
     says, fields = described(plug), dict[str, Any]()
     for name, type_ in types_of(plug).items():
         said = says.get(name, "")
-        value = adapter(type_).json_schema()
+        secret = _secrets.holds(type_)
+        value = _secrets.schema(type_) if secret else adapter(type_).json_schema()
         options = [value, _FROM_ENVIRONMENT]
         unit = unit_of(type_, said)
         if unit:
             pattern = _SIZE if unit == "bytes" else _DURATION
             options.insert(1, {"type": "string", "pattern": pattern})
         fields[name] = {"anyOf": options} | ({"description": said} if said else {})
-        if value.get("type") == "string":
+        if value.get("type") == "string" or type_ is Secret:
             text = {"type": "string", "description": f"File that holds {name}."}
             fields[f"{name}_file"] = text
     return {"properties": fields, "additionalProperties": False}

@@ -37,6 +37,13 @@ policies: []
 actions:
   log:
     type: log
+secrets:
+  env:
+    type: env
+  file:
+    type: file
+  systemd:
+    type: systemd
 engine:
   type: local
 """
@@ -110,6 +117,7 @@ class Settings(BaseModel):
         "policy of the same name is laid over theirs."
     )
     actions: dict[str, Any] = Field(description="What policies may do, by name.")
+    secrets: dict[str, Any] = Field(description="Where secrets are kept, by name.")
     engine: Any = Field(description="Where pure work runs.")
 
 

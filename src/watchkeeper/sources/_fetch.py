@@ -15,7 +15,7 @@ import threading
 import zlib
 from collections.abc import Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -23,6 +23,7 @@ import httpcore
 
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.exchange import Bounded, checked_url, trust, why
+from watchkeeper.secret import Secret, changed
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -44,8 +45,8 @@ class Credentials:
     """
 
     user: str = ""
-    password: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
+    password: Secret = Secret()
+    token: Secret = Secret()
     ca_file: str = ""
 
     def __post_init__(self) -> None:
@@ -53,19 +54,23 @@ class Credentials:
             raise ConfigError("both a bearer token and basic auth", hint="keep one of the two")
         if self.password and not self.user:
             raise ConfigError("a password without a user", hint="give basic_auth_user")
-        if ":" in self.user or not (self.user + self.password).isprintable():
-            raise ConfigError("user or password hold characters basic auth cannot carry")
-        if not self.token.isascii() or any(letter <= " " for letter in self.token):
-            raise ConfigError("the bearer token holds characters HTTP cannot carry")
+        self.headers()
         self.trust()
 
     def headers(self) -> dict[str, str]:
-        """Return the header that shows them, if there are any."""
-        if self.token:
-            return {"Authorization": f"Bearer {self.token}"}
+        """Return the header that shows them as they are now, if there are any.
+
+        :raises ConfigError: they hold letters HTTP cannot carry.
+        """
+        if token := self.token.reveal():
+            if not token.isascii() or any(letter <= " " for letter in token):
+                raise ConfigError("the bearer token holds characters HTTP cannot carry")
+            return {"Authorization": f"Bearer {token}"}
         if self.user:
-            pair = f"{self.user}:{self.password}".encode()
-            return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+            pair = f"{self.user}:{self.password.reveal()}"
+            if ":" in self.user or not pair.isprintable():
+                raise ConfigError("user or password hold characters basic auth cannot carry")
+            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
         return {}
 
     def trust(self) -> ssl.SSLContext:
@@ -160,6 +165,8 @@ class Client:
         headers = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
         if answer.status in REDIRECTS and b"location" in headers and self._redirects:
             return headers[b"location"]
+        if answer.status in (401, 403):  # the next question is asked with what is kept by now
+            changed((self._credentials.password, self._credentials.token))
         if answer.status != 200:
             hint = "redirects are not followed" if answer.status in REDIRECTS else ""
             raise InputError(f"{where}: HTTP {answer.status}", hint=hint)

@@ -11,6 +11,7 @@ from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.exchange import checked_url
 from watchkeeper.identity import Identity, Key
 from watchkeeper.model import Cursor, Millis
+from watchkeeper.secret import Secret
 from watchkeeper.sources import Collected, Target
 from watchkeeper.sources._discovery import LIST_MAX, Discovery, Endpoint, Ways, endpoint
 from watchkeeper.sources._exposition import Reader
@@ -60,8 +61,8 @@ class Scrape:
     label_limit: int = 64
     follow_redirects: int = 0
     basic_auth_user: str = ""
-    basic_auth_password: str = field(default="", repr=False)
-    bearer_token: str = field(default="", repr=False)
+    basic_auth_password: Secret = Secret()
+    bearer_token: Secret = Secret()
     ca_file: str = ""
     name: str = "scrape"
 

@@ -11,11 +11,12 @@ import asyncio
 import importlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Cursor, Millis
+from watchkeeper.secret import Secret
 from watchkeeper.sources import Collected, Target
 from watchkeeper.sources import _snmp_interfaces as interfaces
 from watchkeeper.sources import _snmp_sensors as sensors
@@ -61,12 +62,12 @@ class Snmp:
 
     targets: tuple[str, ...]
     snmp_version: Literal["2c", "3"] = "2c"
-    community: str = field(default="public", repr=False)
+    community: Secret = Secret("public")
     user: str = ""
     auth_protocol: Literal["md5", "sha", "sha224", "sha256", "sha384", "sha512"] = "sha"
-    auth_key: str = field(default="", repr=False)
+    auth_key: Secret = Secret()
     priv_protocol: Literal["des", "aes", "aes192", "aes256"] = "aes"
-    priv_key: str = field(default="", repr=False)
+    priv_key: Secret = Secret()
     context: str = ""
     interval: float = 60.0
     timeout: float = 10.0
@@ -88,7 +89,7 @@ class Snmp:
         if self.priv_key and not self.auth_key:
             raise ConfigError("snmp: encryption needs a signature", hint="give auth_key too")
         for key, of in ((self.auth_key, "auth_key"), (self.priv_key, "priv_key")):
-            if 0 < len(key) < KEY_MIN:
+            if key and len(key.reveal()) < KEY_MIN:
                 raise ConfigError(f"snmp: {of} has less than {KEY_MIN} characters")
 
     @property
@@ -217,13 +218,13 @@ def _silent(device: Device) -> InputError:
 
 def _credentials(library: Any, source: Snmp) -> Any:
     if source.snmp_version == "2c":
-        return library.CommunityData(source.community, mpModel=1)
+        return library.CommunityData(source.community.reveal(), mpModel=1)
     auth = _AUTH[source.auth_protocol] if source.auth_key else "USM_AUTH_NONE"
     priv = _PRIV[source.priv_protocol] if source.priv_key else "USM_PRIV_NONE"
     return library.UsmUserData(
         source.user,
-        source.auth_key or None,
-        source.priv_key or None,
+        source.auth_key.reveal() or None,
+        source.priv_key.reveal() or None,
         authProtocol=getattr(library, auth),
         privProtocol=getattr(library, priv),
     )

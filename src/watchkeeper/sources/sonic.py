@@ -10,11 +10,12 @@ import asyncio
 import importlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Cursor, Millis
+from watchkeeper.secret import Secret, changed
 from watchkeeper.sources import Collected, Target
 from watchkeeper.sources._devices import Device, Said, read
 from watchkeeper.sources._found import collected
@@ -43,7 +44,7 @@ class Sonic:
     """
 
     targets: tuple[str, ...]
-    password: str = field(default="", repr=False)
+    password: Secret = Secret()
     interval: float = 60.0
     timeout: float = 10.0
     ports_max: int = 4096
@@ -101,6 +102,8 @@ class Switches:
         except TimeoutError:
             raise InputError(f"{device.name}: no answer in time") from None
         except (library.RedisError, OSError) as error:
+            if isinstance(error, library.AuthenticationError):
+                changed((self._password,))  # the next question is asked with what is kept by now
             raise InputError(f"{device.name}: {error}") from error
         except (ValueError, TypeError, RecursionError) as error:
             # The client takes an answer apart before it has looked whether it is one.
@@ -119,7 +122,7 @@ class Switches:
         client: Redis = library.Redis(
             **where,
             db=number,
-            password=self._password or None,
+            password=self._password.reveal() or None,
             protocol=2,
             driver_info=None,
             socket_timeout=None,
