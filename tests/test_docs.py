@@ -130,6 +130,7 @@ def test_collectors_of_the_documents_are_collectors(block, tmp_path):
     """Each is loaded as it stands; the files of secrets it names are ours."""
     secret = tmp_path / "secret"
     secret.write_text("open-sesame")
+    secret.chmod(0o600)
     block = re.sub(r"(_file): /\S+", rf"\1: {secret}", block)
     packs = "" if "packs:" in block else "packs: [link@1, host@1, generic@1]\n"
     flags = (

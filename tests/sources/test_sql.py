@@ -15,6 +15,7 @@ from tests.sources import agents
 from watchkeeper.config import build
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Cursor
+from watchkeeper.secret import Secret
 from watchkeeper.sources.sql import Databases, Query, Sql
 from watchkeeper.testing.sources import collector_checks, contents, keys_of
 
@@ -57,7 +58,7 @@ def lite(tmp_path) -> str:
 
 def source(port: int | str, *queries: Query, **fields: object) -> Sql:
     url = f"postgresql+psycopg://watcher@127.0.0.1:{port}/postgres"
-    fields = {"password": "open-sesame"} | fields if isinstance(port, int) else fields
+    fields = {"password": Secret("open-sesame")} | fields if isinstance(port, int) else fields
     return Sql(url=url if isinstance(port, int) else port, queries=queries, **fields)
 
 
@@ -222,7 +223,7 @@ def test_what_is_wrong_with_a_query_is_said(port, sql, fields, why):
 
 def test_the_password_is_never_printed(port):
     query = Query(name="q", sql="SELECT 1 AS x")
-    wrong = source(port, query, password="sesame-street")
+    wrong = source(port, query, password=Secret("sesame-street"))
     asker = Databases(wrong)
     with pytest.raises(InputError) as caught:
         asker.collect(asker.targets()[0], time.monotonic() + 5)

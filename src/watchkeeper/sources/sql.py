@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Cursor, Millis
+from watchkeeper.secret import Secret
 from watchkeeper.sources import Collected, Target
 from watchkeeper.sources._rounds import Rounds
 from watchkeeper.sources._sql_rows import Answered, Query, read
@@ -62,7 +63,7 @@ class Sql:
 
     url: str = field(repr=False)
     queries: tuple[Query, ...]
-    password: str = field(default="", repr=False)
+    password: Secret = Secret()
     database: str = ""
     interval: float = 60.0
     timeout: float = 10.0
@@ -172,7 +173,7 @@ class Databases:
         """Return what the database said, without statement, parameters and password."""
         text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
         first = text.splitlines()[0]
-        secret = self._source.password
+        secret = self._source.password.reveal()
         return first.replace(secret, "<secret>") if secret else first
 
 
@@ -193,7 +194,7 @@ def _engine(library: Any, source: Sql) -> Any:
     try:
         url = library.make_url(source.url)
         if source.password:
-            url = url.set(password=source.password)
+            url = url.set(password=source.password.reveal())
         patience: dict[str, Any] = {"connect_timeout": max(1, int(source.timeout))}
         arguments: dict[str, Any] = patience if url.get_backend_name() in _PATIENT else {}
         if url.get_backend_name() == "sqlite":  # a connection is interrupted from another thread
