@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import socketserver
 import subprocess
@@ -114,6 +115,26 @@ def postgres() -> Iterator[int]:
 def _ready(programs: Path, port: int) -> bool:
     asked = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     return subprocess.run(asked, check=False).returncode == 0
+
+
+@contextmanager
+def mosquitto(folder: Path, *lines: str, port: int = 0, kill: bool = False) -> Iterator[int]:
+    """Run a broker that keeps its sessions in `folder`; yields its port.
+
+    :param kill: end it without a word, as a machine that fails would.
+    """
+    port = port or free_port()
+    configuration = folder / "mosquitto.conf"
+    kept = ["persistence true", f"persistence_location {folder}/", "autosave_interval 1"]
+    kept += ["autosave_on_changes true", "max_inflight_messages 1000"]
+    account = ["user root"] if os.getuid() == 0 else []
+    heard = [f"listener {port} 127.0.0.1", *lines]
+    configuration.write_text("\n".join([*heard, *kept, *account, ""]))
+    command = ["mosquitto", "-c", str(configuration)]
+    with running(command, lambda: _takes(port), env={"PATH": "/usr/sbin:/usr/bin"}) as number:
+        yield port
+        if kill:
+            os.kill(number, signal.SIGKILL)
 
 
 @contextmanager

@@ -5,7 +5,8 @@
 
 A source whose telemetry is all there already (files) must pass all of them; a sampler, which
 measures something new at every poll, those of `sampler_checks`; a collector, whose targets must be
-there and answer, those of `collector_checks`.
+there and answer, those of `collector_checks`; one that is sent something, those of
+`subscriber_checks`, which let its origin send.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ POLLS_MAX = 10_000
 SAMPLES_MAX = 3  # polls of a source that always has something
 ROUNDS_MAX, SLACK = 2, 5.0  # rounds, and seconds more, in which every target must have been heard
 CLOSED_MAX = 3.0  # seconds
+SENT_MAX = 30.0  # seconds in which what was sent must come
+ASKING = {"up", "scrape_duration_seconds", "scrape_samples_scraped"}  # told of the asking itself
 
 
 def source_checks() -> Iterator[SourceCheck]:
@@ -51,6 +54,19 @@ def collector_checks() -> Iterator[SourceCheck]:
     yield check_every_target_is_heard_within_a_round
     yield check_batches_of_rounds_fit_the_model
     yield check_closing_rounds_is_quick_and_safe
+
+
+SubscriberCheck = Callable[[Source, Callable[[], None]], None]
+
+
+def subscriber_checks() -> Iterator[SubscriberCheck]:
+    """Yield the behaviours of a source that is sent what it asked for once.
+
+    Each takes the source and what makes its origin send something new.
+    """
+    yield check_what_is_sent_fits_the_model
+    yield check_what_is_not_durable_comes_again
+    yield check_what_is_durable_comes_once
 
 
 def check_it_has_a_name_and_an_interval(source: Source) -> None:
@@ -99,8 +115,7 @@ def check_every_target_is_heard_within_a_round(source: Source) -> None:
         assert len(ups) >= 1
         assert all(state.succeeded is not None for state in reader.states()), reader.states()
         assert all(state.state == "closed" for state in reader.states())
-        readings = {"up", "scrape_duration_seconds", "scrape_samples_scraped"}
-        assert any(key[1] not in readings for one in found for key in one), "nothing but readings"
+        assert any(key[1] not in ASKING for one in found for key in one), "nothing but readings"
     finally:
         reader.close()
 
@@ -129,6 +144,65 @@ def check_closing_rounds_is_quick_and_safe(source: Source) -> None:
     reader.close()
     reader.close()
     assert time.monotonic() - began < CLOSED_MAX
+
+
+def check_what_is_sent_fits_the_model(source: Source, send: Callable[[], None]) -> None:
+    """Batches have the schemas of the model, keys are distinct; `close` may be called again."""
+    check_it_has_a_name_and_an_interval(source)
+    reader = source.open(None)
+    try:
+        batch, _ = _sent(reader, send)
+        assert batch.source == source.name
+        assert sum(contents(batch).values()) == batch.offered
+        keys = list(zip(*(c.to_pylist() for c in keys_of(batch).columns), strict=True))
+        assert len(set(keys)) == len(keys), "a key appears twice"
+    finally:
+        reader.close()
+        reader.close()
+
+
+def check_what_is_not_durable_comes_again(source: Source, send: Callable[[], None]) -> None:
+    """What was polled and never became durable is sent to the next reader too."""
+    reader = source.open(None)
+    _, first = _sent(reader, send)
+    reader.close()
+    reader = source.open(None)
+    try:
+        _, again = _sent(reader, lambda: None)
+    finally:
+        reader.close()
+    assert again == first
+
+
+def check_what_is_durable_comes_once(source: Source, send: Callable[[], None]) -> None:
+    """A reader at the cursor of a batch gets what came after it, though nothing was confirmed."""
+    reader = source.open(None)
+    batch, first = _sent(reader, send)
+    reader.close()
+    reader = source.open(batch.cursor)
+    try:
+        _, second = _sent(reader, send)
+    finally:
+        reader.close()
+    assert first
+    assert not first & second, "told twice"
+
+
+def _sent(reader: Reader, send: Callable[[], None]) -> tuple[Batch, set[tuple[object, ...]]]:
+    """Let the origin send, once the reader is ready; return what came of it."""
+    end = time.monotonic() + SENT_MAX
+    sent = False
+    while True:
+        assert time.monotonic() < end, "nothing came"
+        batch = reader.poll()
+        ready = all(one.succeeded is not None for one in getattr(reader, "states", list)())
+        if batch is not None:
+            said = {key for key in contents(batch) if key[1] not in ASKING}
+            if said:
+                return batch, said
+        if ready and not sent:
+            send()
+            sent = True
 
 
 def _rounds(source: Source) -> Rounds:
