@@ -36,10 +36,18 @@ class Unread(NamedTuple):
 
 
 def collected(
-    readings: Iterable[Reading], unread: Iterable[Unread] = (), origin: str = ""
+    readings: Iterable[Reading],
+    unread: Iterable[Unread] = (),
+    origin: str = "",
+    known: Iterable[tuple[str, str, str]] = (),
 ) -> Collected:
-    """Return readings as columns; of two of the same series and time the first is kept."""
+    """Return readings as columns; of two of the same series and time the first is kept.
+
+    :param known: series that go on, though nothing may be told of them now.
+    """
     numbers: dict[tuple[str, str, str], int] = {}
+    for key in known:
+        numbers.setdefault(key, len(numbers))
     seen: dict[tuple[int, int], float] = {}
     for entity, metric, attributes, time, value in readings:
         number = numbers.setdefault((entity, metric, attributes), len(numbers))

@@ -7,9 +7,7 @@ while the journal is slow nothing is read, and the broker waits.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 import random
 import socket
 import ssl
@@ -22,11 +20,12 @@ from typing import Any, Literal
 
 from watchkeeper.errors import ConfigError
 from watchkeeper.exchange import why
-from watchkeeper.model import Batch, Cursor, Millis, canonical
+from watchkeeper.model import Batch, Cursor, Millis
 from watchkeeper.sources import Target, TargetState
 from watchkeeper.sources._answers import NO_KEYS, Answer, Keys, Table, batch, said
 from watchkeeper.sources._devices import Device, read
 from watchkeeper.sources._found import Reading, Unread, collected
+from watchkeeper.sources._mqtt_seen import Seen
 from watchkeeper.sources._mqtt_topics import Message, Topic, told, too_large
 from watchkeeper.sources._standing import Standing
 
@@ -36,7 +35,6 @@ GATHER = 0.01  # seconds without another message after which a batch is made of 
 SAMPLES, BYTES = 50_000, 8 << 20  # of one batch, about
 KEYS = 100_000  # of the table, before it is made anew
 PAUSE, PAUSE_MAX = 0.5, 30.0  # seconds before the first try again, at most, and before any
-KEPT = 256  # messages known again when the broker sends them once more
 SESSION = 7 * 86_400  # seconds the broker keeps what we missed
 _FAILED = 128  # reason codes from here on are refusals
 
@@ -149,7 +147,7 @@ class Subscriber:
         self._came: list[tuple[int, int, Message]] = []  # number, quality, message; not durable
         self._size = 0
         self._owed: list[tuple[int, int]] = []  # numbers and qualities of the batch before
-        self._known = _known(cursor)
+        self._seen = Seen(cursor)
         self._answers: deque[Answer] = deque()
         self._table = Table()
 
@@ -266,8 +264,7 @@ class Subscriber:
         for mid, qos, message in came:
             if qos:
                 self._owed.append((mid, qos))
-                self._known.pop(mid, None)
-                self._known[mid] = _digest(message)
+                self._seen.add(mid, message)
             for one in self._read(message):
                 if isinstance(one, Reading):
                     readings.append(one)
@@ -275,8 +272,6 @@ class Subscriber:
                     unread.append(one)
         now = _wall()
         self._latest = {topic: at for topic, at in self._latest.items() if at >= now}
-        while len(self._known) > KEPT:
-            self._known.pop(next(iter(self._known)))
         if readings or unread:
             found = collected(readings, unread, f"{self._source.name}: {self._device.name}")
             answers.insert(0, Answer((said(found, Keys(NO_KEYS)),), found.unread))
@@ -285,8 +280,7 @@ class Subscriber:
             return None
         if len(self._table.keys) > KEYS:
             self._table = Table()
-        cursor = Cursor(f"{_wall()} {canonical(_text(self._known))}")
-        return batch(self._source.name, cursor, answers, self._table)
+        return batch(self._source.name, self._seen.cursor(now), answers, self._table)
 
     def _read(self, message: Message) -> Iterable[Reading | Unread]:
         kind = self._kind(message)
@@ -337,7 +331,7 @@ class Subscriber:
             self._refused = f"refused: {reason}"
             return
         if not flags.session_present:
-            self._known.clear()  # the broker counts from the beginning
+            self._seen.clear()
         for topic in self._source.topics:
             client.subscribe(topic.topic, self._source.qos)
 
@@ -375,24 +369,10 @@ class Subscriber:
 
         We know it already, or the broker kept it, who knows since when, and it has no time.
         """
-        if got.dup and self._known.get(got.mid) == _digest(message):
+        if got.dup and self._seen.has(got.mid, message):
             return True
         kind = self._kind(message)
         return kind is None or bool(got.retain and not kind.time)
-
-
-def _known(cursor: Cursor | None) -> dict[int, str]:
-    found = json.loads((cursor or "").partition(" ")[2] or "{}")
-    return {int(mid): digest for mid, digest in found.items()}
-
-
-def _text(known: Mapping[int, str]) -> dict[str, str]:
-    return {str(mid): digest for mid, digest in known.items()}
-
-
-def _digest(message: Message) -> str:
-    text = message.topic.encode() + b"\0" + message.payload
-    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def _wall() -> Millis:
