@@ -27,6 +27,7 @@
     + TooLarge                 WK703  more bytes, series or nesting than one request may have
     + OverQuota                WK704  the tenant sends more than it is allowed to
     + Overloaded               WK705  not now; the same request will be taken later
+  x Unreachable                WK900  the server that a command speaks to does not answer
 
 A programmer's mistake is an AssertionError and is never caught. A single bad sample is not an
 error: it goes to quarantine with a reason (see `contracts`). `docs/errors.md` has an entry for
@@ -218,3 +219,9 @@ class Overloaded(RequestError):
     """Not now; the same request will be taken later."""
 
     code = "WK705"
+
+
+class Unreachable(WatchkeeperError):
+    """The server that a command speaks to does not answer."""
+
+    code = "WK900"

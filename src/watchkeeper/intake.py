@@ -31,6 +31,7 @@ from watchkeeper.errors import (
 )
 from watchkeeper.identity import Identity
 from watchkeeper.journal import Journal
+from watchkeeper.key_table import KeyTable
 from watchkeeper.model import Batch, Checked, Millis
 from watchkeeper.pipeline import Offer
 from watchkeeper.receivers import Decoder, Delivery, Limits, Outcome, Received, Receiver
@@ -40,11 +41,11 @@ log = structlog.get_logger("watchkeeper")
 
 ROUND_SAMPLES = 65_536  # in one round, about
 ROUND_REQUESTS = 512
-SOURCES_WAITING = 256  # batches of sources; then a source waits
+SOURCES_WAITING = 64 << 20  # bytes of the batches of sources; then a source waits
 AGAIN = 2.0  # seconds after which an overloaded house asks to be tried again
 AGAIN_FULL = 10.0  # the same when the disk is full
 NEW_TENANT = 60.0  # the same to a tenant that is one too many
-COST_MIN = 1_024  # bytes that any request counts for
+COST_MIN = 1_024  # bytes that any request or batch counts for
 
 Told = Callable[[Outcome], None]
 
@@ -71,6 +72,7 @@ class Traffic:
     batches: int = 0
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)  # receiver, outcome
     reasons: Counter[str] = field(default_factory=Counter)  # of rejected samples
+    pushed: Counter[tuple[str, str]] = field(default_factory=Counter)  # samples: receiver, outcome
     bytes: int = 0  # of requests, as sent
 
     def check(self) -> None:
@@ -82,7 +84,7 @@ class Quota:
     """What one tenant still may: new series within a minute, series in all, samples."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._series, self._new = 0, float(limits.tenant_new_series)
         self._samples = float(limits.tenant_samples)
         self._seen = time.monotonic()
@@ -90,7 +92,7 @@ class Quota:
     def allow(self, wanted: int) -> int:
         """Return how many of so many new series may be added now, and count them."""
         self._refill()
-        room = min(self._new, self._limits.tenant_series - self._series)
+        room = min(self._new, self.limits.tenant_series - self._series)
         allowed = max(0, min(wanted, int(room)))
         self._new -= allowed
         self._series += allowed
@@ -99,7 +101,7 @@ class Quota:
     def late(self) -> float:
         """Return for how many seconds the tenant has sent too much; 0 when it has not."""
         self._refill()
-        rate = self._limits.tenant_samples
+        rate = self.limits.tenant_samples
         return max(0.0, -self._samples / rate) if rate else 0.0
 
     def spend(self, samples: int) -> None:
@@ -109,7 +111,7 @@ class Quota:
     def _refill(self) -> None:
         now = time.monotonic()
         spent, self._seen = now - self._seen, now
-        limits = self._limits
+        limits = self.limits
         self._new = min(limits.tenant_new_series, self._new + limits.tenant_new_series * spent / 60)
         most = float(limits.tenant_samples)
         self._samples = min(most, self._samples + most * spent)
@@ -137,7 +139,7 @@ class Intake:
         self._quotas: dict[str, Quota] = {}
         self._items: deque[_Item] = deque()
         self._bytes = 0  # of requests, read in part or waiting
-        self._sources = 0  # batches waiting
+        self._sources = 0  # bytes of batches waiting
         self._changed = threading.Condition()
 
     def adopt(self, contracts: Sequence[Contract]) -> None:
@@ -145,10 +147,25 @@ class Intake:
         self._contracts, self._known = contracts, Known(contracts)
         self._known.learn(self._journal.series())
 
+    def adopt_limits(self, limits: Limits) -> None:
+        """Hold clients to these limits from the next round on. Called between rounds.
+
+        What tenants have used up stays used up; decoders learn the series they meet anew.
+        """
+        self.limits = limits
+        self._decoders.clear()
+        for quota in self._quotas.values():
+            quota.limits = limits
+
     @property
     def waiting(self) -> tuple[int, int]:
         """How many requests and batches wait, and the bytes of those requests."""
         return len(self._items), self._bytes
+
+    @property
+    def sources_waiting(self) -> int:
+        """The bytes of the batches of sources that wait."""
+        return self._sources
 
     def reserve(self, size: int) -> None:
         """Make room for bytes of a request that are about to be read.
@@ -184,11 +201,15 @@ class Intake:
         self._put(_Item(told, delivery.arrived, receiver=receiver, delivery=delivery))
 
     def offer(self, batch: Batch, arrived: Millis, told: Told) -> bool:
-        """Let a source's batch wait for its round; False while too many wait."""
+        """Let a source's batch wait for its round; False while too much waits.
+
+        One batch may always wait, however large: the source has it in memory already.
+        """
+        size = _held(batch)
         with self._changed:
-            if self._sources >= SOURCES_WAITING:
+            if self._sources and self._sources + size > SOURCES_WAITING:
                 return False
-            self._sources += 1
+            self._sources += size
         self._put(_Item(told, arrived, batch=batch))
         return True
 
@@ -201,6 +222,7 @@ class Intake:
         """
         items = self._taken(timeout)
         if not items:
+            self._look_for_room()
             return False
         done = [(item, item.batch) for item in items if item.batch is not None]
         offers = [Offer(batch, item.arrived, self._allowance(item)) for item, batch in done]
@@ -216,6 +238,15 @@ class Intake:
             self._stored(item, one)
         self.traffic.check()
         return True
+
+    def _look_for_room(self) -> None:
+        """Say that there is room again as soon as there is, though nobody dares to come.
+
+        :raises StoreFull: there is none yet.
+        """
+        if self.full:
+            self._journal.append([])
+            self.full = False
 
     def refuse(self, why: str) -> None:
         """Tell everybody who waits, or comes later, that nothing was stored: the last round was."""
@@ -287,6 +318,11 @@ class Intake:
         traffic.accepted += checked.samples.num_rows
         traffic.rejected += checked.rejected.num_rows
         traffic.reasons.update(reasons)
+        if item.receiver is not None:
+            name = item.receiver.name
+            traffic.pushed[name, "offered"] += checked.offered
+            traffic.pushed[name, "accepted"] += checked.samples.num_rows
+            traffic.pushed[name, "rejected"] += checked.rejected.num_rows
         first = ""
         if checked.rejected.num_rows:
             row = checked.rejected.slice(0, 1).to_pylist()[0]
@@ -307,15 +343,19 @@ class Intake:
                 with self._changed:
                     self._items.appendleft(item)
                 continue
-            if item.delivery is not None:
+            if item.receiver is not None:
+                name = item.receiver.name
                 self.traffic.offered += batch.offered
                 self.traffic.shed += batch.offered
+                self.traffic.pushed[name, "offered"] += batch.offered
+                self.traffic.pushed[name, "shed"] += batch.offered
             self._tell(item, what)
 
     def _tell(self, item: _Item, outcome: Outcome) -> None:
         if item.delivery is None:
+            assert item.batch is not None
             with self._changed:
-                self._sources -= 1
+                self._sources -= _held(item.batch)
         else:
             assert item.receiver is not None
             self.traffic.bytes += len(item.delivery.body)
@@ -335,6 +375,12 @@ class Intake:
 def cost(size: int) -> int:
     """Return what a request of `size` bytes counts; even an empty one takes room."""
     return max(size, COST_MIN)
+
+
+def _held(batch: Batch) -> int:
+    """Return the bytes that a source's batch holds; a table of keys is its source's own."""
+    keys = 0 if isinstance(batch.keys, KeyTable) else batch.keys.nbytes
+    return cost(int(batch.samples.nbytes + batch.unread.nbytes + keys))
 
 
 def _reasons(checked: Checked) -> Mapping[str, int]:

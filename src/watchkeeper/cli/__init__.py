@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "Collect, score, decide and act until stopped; serve the page, the API and /metrics.",
     "score": "Run the whole pipeline over files and write a report.",
     "simulate": "Make a seeded fleet with faults and the truth about them.",
+    "load": "Put load on a running server, and say what it took, how fast, and whether it kept it.",
     "drill": "Hold a scored simulation against its truth: detection, lead time, false incidents.",
     "replay": "Derive everything again from the journal, into a folder of results.",
     "verify": "Prove that the ledger is whole and follows from the journal.",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from watchkeeper.journal import Journal
     from watchkeeper.ledger import Ledger
     from watchkeeper.secrets import Keeper
+    from watchkeeper.store.reserve import Reserve
 
 
 def configured(files: Sequence[Path], keeper: Keeper | None = None, **said: Any) -> Config:
@@ -34,11 +35,18 @@ def configured(files: Sequence[Path], keeper: Keeper | None = None, **said: Any)
 
 
 @contextmanager
-def stores(data: Path, *, read_only: bool = True) -> Iterator[tuple[Journal, Ledger]]:
-    """Open journal and ledger of a data folder, and close them again."""
-    from watchkeeper import plugins
+def stores(
+    data: Path, *, read_only: bool = True, reserve: Reserve | None = None
+) -> Iterator[tuple[Journal, Ledger]]:
+    """Open journal and ledger of a data folder, and close them again.
 
-    journal = plugins.load("journal", "sqlite")(path=data / "journal.sqlite").open(
+    :param reserve: what the journal leaves free of the disk, for the ledger and for operators.
+    """
+    from watchkeeper import plugins
+    from watchkeeper.store.reserve import NOTHING
+
+    path = data / "journal.sqlite"
+    journal = plugins.load("journal", "sqlite")(path=path, reserve=reserve or NOTHING).open(
         read_only=read_only
     )
     try:

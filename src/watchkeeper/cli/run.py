@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from watchkeeper.secrets import Keeper
     from watchkeeper.service import House, Service
 
+LAST = 9.5  # seconds from a signal to the end, whatever hangs; 10 s is the promise
 LINGER = 2.0  # seconds for the last answers over gRPC to leave
 PATIENCE = 3.0  # seconds without a word that nobody minds
+AT_START = ("data", "reserve", "listen", "receivers", "engine")  # what a reload leaves as it is
 
 
 def run(
@@ -77,13 +79,24 @@ def run(
 
 
 def _told_to_stop() -> threading.Event:
-    """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once."""
+    """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once.
+
+    So does a drain that takes too long: what was acknowledged is on the disk already, and whoever
+    sent the signal will not wait for ever.
+    """
     stop = threading.Event()
+
+    def too_late() -> None:
+        say("not drained in time; what was acknowledged is journalled, the next start goes on")
+        os._exit(1)
 
     def told(number: int, _frame: object) -> None:
         if stop.is_set():
-            os._exit(128 + number)  # what was acknowledged is on the disk already
+            os._exit(128 + number)
         stop.set()
+        last = threading.Timer(LAST, too_late)
+        last.daemon = True
+        last.start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, told)
@@ -119,7 +132,8 @@ def _serve(
 
     door = None if once else _door(settings)  # before anything is made on disk
     _log_as_json()
-    with stores(settings.data, read_only=False) as (journal, ledger):
+    data, reserve = settings.data, settings.reserve
+    with stores(data, read_only=False, reserve=reserve) as (journal, ledger):
 
         def furnished(settings: Config) -> House:
             return _furnished(settings, journal, ledger, dry_run=dry_run)
@@ -129,7 +143,7 @@ def _serve(
         service.watch = live.recent.add
         if door is None:
             return service.run()
-        _reload_when_told(read, furnished, live, settings.keeper)
+        _reload_when_told(settings, read, furnished, live)
         close, address = _open(live, service, settings, door)
         _tell(settings, service, address)
         try:
@@ -158,11 +172,13 @@ def _furnished(settings: Config, journal: Journal, ledger: Ledger, *, dry_run: b
 
 
 def _reload_when_told(
-    read: Callable[[], Config], furnished: Callable[[Config], House], live: Live, keeper: Keeper
+    begun: Config, read: Callable[[], Config], furnished: Callable[[Config], House], live: Live
 ) -> None:
     """On SIGHUP read the configuration again; one that is wrong changes nothing.
 
     Between two, secrets that are in use are renewed.
+
+    :param begun: the configuration of the start.
     """
     import structlog
 
@@ -173,14 +189,18 @@ def _reload_when_told(
     def wait() -> None:
         while True:
             asked = told.wait(ROUND)
-            for what, error in keeper.round(all_of_them=asked).items():
+            for what, error in begun.keeper.round(all_of_them=asked).items():
                 log.warning("secret not renewed; the one before is used", secret=what, error=error)
             if not asked:
                 continue
             told.clear()
             try:
-                live.service.reload(furnished(read()))
-                live.reloaded(True)
+                wanted = read()
+                live.service.reload(furnished(wanted))
+                beyond = [x for x in AT_START if getattr(wanted, x) != getattr(begun, x)]
+                if beyond:
+                    log.warning("these changes wait for a restart", fields=beyond)
+                live.reloaded(True, beyond)
             except ConfigError as error:
                 log.error("not reloaded; what was configured before holds", error=str(error))
                 live.reloaded(False)

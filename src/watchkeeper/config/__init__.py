@@ -32,6 +32,7 @@ from watchkeeper.policies import Policy
 from watchkeeper.receivers import Limits, Receiver
 from watchkeeper.secrets import Keeper
 from watchkeeper.sources import Source
+from watchkeeper.store.reserve import Reserve
 
 __all__ = [
     "DIALECT",
@@ -57,6 +58,7 @@ class Config:
     """One house as configured.
 
     :param rules: what everything is judged by. :param data: folder of journal and ledger.
+    :param reserve: what is left free of the disk of that folder.
     :param switched_off: configured sources that no flag lets reach out, by name.
     :param actions: what policies may do, by name. :param files: what was read, in order.
     :param keeper: who has the secrets, and renews them while they are in use.
@@ -64,6 +66,7 @@ class Config:
 
     rules: Rulebook
     data: Path
+    reserve: Reserve
     listen: Listen
     packs: tuple[str, ...]
     receivers: tuple[Receiver, ...]
@@ -187,6 +190,7 @@ def _assembled(
     actions = _named("actions", parts["actions"], found, keeper)
     receivers = _built("receivers", parts["receivers"], found, keeper)
     limits = fill(Limits, parts["limits"], ("limits",), found)
+    reserve = fill(Reserve, parts["reserve"], ("reserve",), found)
     sources = _built("sources", parts["sources"], found, keeper)
     engine = assemble("engines", parts["engine"], ("engine",), found)
     _check_names(sources, parts["sources"], "sources", found)
@@ -202,7 +206,7 @@ def _assembled(
     rules = compose(settings.tick, contracts, detectors, health, policies)
     data, packs = Path(settings.data), tuple(settings.packs)
     return Config(
-        rules, data, settings.listen, packs, tuple(receivers), limits, running, asleep,
+        rules, data, reserve, settings.listen, packs, tuple(receivers), limits, running, asleep,
         actions, engine, files, keeper,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from watchkeeper.config._plugs import adapter, described, required, types_of, un
 from watchkeeper.config._settings import Settings
 from watchkeeper.receivers import Limits
 from watchkeeper.secret import Secret
+from watchkeeper.store.reserve import Reserve
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DOCUMENTS = ("config", "contract", "policy")
@@ -43,7 +44,8 @@ def _config() -> dict[str, Any]:
         fields[family]["items"] = {"$ref": f"#/$defs/{family}"}
     for family in ("actions", "secrets"):
         fields[family]["additionalProperties"] = {"$ref": f"#/$defs/{family}"}
-    fields["limits"] |= _fields(Limits) | {"type": "object"}
+    for name, plain in (("limits", Limits), ("reserve", Reserve)):
+        fields[name] |= _fields(plain) | {"type": "object"}
     fields["health"] |= {"$ref": "#/$defs/health"}
     fields["engine"] |= {"$ref": "#/$defs/engines"}
     # A policy laid over a pack's needs its name only, so nothing else is required here.

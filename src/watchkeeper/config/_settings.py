@@ -17,6 +17,7 @@ DETECTORS = ("robust", "seasonal", "level_shift", "flatline", "absence", "bounds
 DEFAULTS = f"""\
 tick: 1s
 data: ./watchkeeper-data
+reserve: {{}}
 listen: 127.0.0.1:8470
 packs: [host@1, generic@1]
 receivers:
@@ -96,6 +97,10 @@ class Settings(BaseModel):
     )
     data: Annotated[str, Field(min_length=1)] = Field(
         description="Folder of the journal and the ledger; relative to where the program starts."
+    )
+    reserve: dict[str, Any] = Field(
+        description="What is left free of the disk of that folder: nothing more is taken in before "
+        "it is reached, so that what was taken can be concluded."
     )
     listen: Annotated[Listen, BeforeValidator(read_listen)] = Field(
         description="Where page, API, receivers and metrics answer: host:port."

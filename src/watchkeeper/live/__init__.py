@@ -7,7 +7,7 @@ signals can be drawn with their band; after a restart they fill up again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -34,13 +34,19 @@ class Live:
     def __init__(self, service: Service, title: str, clock: Callable[[], Millis]) -> None:
         self.service, self._title, self._clock = service, title, clock
         self._reload = (True, clock())  # how the last reading of the configuration went, and when
+        self._beyond: tuple[str, ...] = ()  # changed fields that only a restart takes up
         self.recent = Recent()
         self._cached: tuple[Millis, Findings] | None = None
         self._lock = threading.Lock()
 
-    def reloaded(self, well: bool) -> None:
-        """Remember how a reading of the configuration went."""
+    def reloaded(self, well: bool, beyond: Sequence[str] = ()) -> None:
+        """Remember how a reading of the configuration went.
+
+        :param beyond: the fields that differ from the start's, and that only a restart takes up.
+        """
         self._reload = (well, self._clock() if well else self._reload[1])
+        if well:
+            self._beyond = tuple(beyond)
 
     def findings(self) -> Findings:
         """Return what is worth telling now; made once a tick."""
@@ -54,13 +60,20 @@ class Live:
     def status(self) -> dict[str, Any]:
         """Return where the house stands, JSON-able."""
         service, ledger = self.service, self.service.house.ledger
-        mark = ledger.watermark()
+        mark, counts = ledger.watermark(), ledger.counts()
         traffic, progress = service.intake.traffic, service.progress
+        concluded = counts.scored + counts.duplicate + counts.late
         return {
             "version": __version__,
+            "started": progress.started and rfc3339(progress.started),
             "ready": service.ready.is_set(),
             "rulebook": service.house.rulebook.digest,
-            "journal": {"head": service.house.journal.head()},
+            "restart_for": list(self._beyond),
+            "journal": {
+                "head": service.house.journal.head(),
+                "samples": service.journalled,
+                "pending": max(0, service.journalled - concluded),
+            },
             "watermark": None
             if mark is None
             else {"offset": mark.offset, "tick": rfc3339(mark.tick)},
@@ -73,8 +86,10 @@ class Live:
                 "batches": traffic.batches,
                 "attempts": progress.attempts,
             },
-            "counts": {name: getattr(ledger.counts(), name) for name in COUNTS},
+            "counts": {name: getattr(counts, name) for name in COUNTS},
+            "receivers": _by_receiver(traffic.pushed),
             "waiting": dict(zip(("items", "bytes"), service.intake.waiting, strict=True)),
+            "sources_waiting": service.intake.sources_waiting,
             "requests": {
                 f"{receiver}: {outcome}": count
                 for (receiver, outcome), count in sorted(traffic.requests.items())
@@ -146,6 +161,14 @@ class Live:
             pa.Table.from_batches(rejected, REJECTS),
             facts,
         )
+
+
+def _by_receiver(pushed: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """Return samples of each receiver by outcome: offered = accepted + rejected + shed."""
+    found: dict[str, dict[str, int]] = {}
+    for (receiver, outcome), count in sorted(pushed.items()):
+        found.setdefault(receiver, {})[outcome] = count
+    return found
 
 
 COUNTS = ("accepted", "rejected", "scored", "duplicate", "late")

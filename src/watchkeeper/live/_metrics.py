@@ -79,6 +79,14 @@ def _flow(service: Service, status: Mapping[str, Any]) -> Iterator[Metric]:
     for outcome in ("offered", "accepted", "rejected", "shed"):
         samples.add_metric([outcome], status["traffic"][outcome])
     yield samples
+    pushed = CounterMetricFamily(
+        "watchkeeper_receiver_samples",
+        "The same of each receiver.", labels=["receiver", "outcome"],
+    )  # fmt: skip
+    for receiver, outcomes in status["receivers"].items():
+        for outcome, count in outcomes.items():
+            pushed.add_metric([receiver, outcome], count)
+    yield pushed
     rejected = CounterMetricFamily(
         "watchkeeper_rejected_samples", "Samples in quarantine, by reason.", labels=["reason"]
     )
@@ -100,6 +108,10 @@ def _flow(service: Service, status: Mapping[str, Any]) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "watchkeeper_waiting_capacity_bytes", "How many may wait.", intake.limits.waiting
     )
+    sources = intake.sources_waiting
+    yield GaugeMetricFamily(
+        "watchkeeper_waiting_source_bytes", "Bytes of batches waiting.", sources
+    )
     spent = CounterMetricFamily(
         "watchkeeper_stage_cpu_seconds", "Processor seconds of each stage.", labels=["stage"]
     )
@@ -117,6 +129,19 @@ def _progress(service: Service, status: Mapping[str, Any], now: Millis) -> Itera
     for outcome in ("scored", "duplicate", "late"):
         scored.add_metric([outcome], status["counts"][outcome])
     yield scored
+    yield GaugeMetricFamily(
+        "watchkeeper_journal_samples", "Samples in the journal.", status["journal"]["samples"]
+    )
+    yield GaugeMetricFamily(
+        "watchkeeper_pending_samples",
+        "Those not concluded yet: journal = scored + duplicate + late + pending.",
+        status["journal"]["pending"],
+    )
+    yield GaugeMetricFamily(
+        "watchkeeper_restart_needed",
+        "Changed fields of the configuration that only a restart takes up.",
+        len(status["restart_for"]),
+    )
     head, tick = status["journal"]["head"], service.progress.tick
     lag = head - service.progress.decided
     behind = (now - tick) / 1000 if tick else 0.0

@@ -18,20 +18,43 @@ from watchkeeper.errors import StoreFull
 BALLAST = "reserve.ballast"  # in the stores' folder
 
 
+SMALL = 4  # of a small disk at most this part is kept free for the sake of `size`
+SMALL_BALLAST = 8  # and this part of it given to the ballast
+
+
 @dataclass(frozen=True, slots=True)
 class Reserve:
     """How much is kept free; the larger of share and size counts.
 
+    On a small disk `size` is at most a quarter of it and the ballast an eighth; on a large one the
+    share is at most `most`: a tenth of 4 TB would be a disk by itself.
+
     :param share: part of the file system, 0 to 1; 0 for none.
     :param size: bytes; 0 for none.
+    :param most: bytes that the share may come to.
     :param ballast: bytes of the file that is given up when the disk is full; 0 for none.
     :param interval: seconds between two looks at the disk.
     """
 
     share: float = 0.10
     size: int = 512 << 20
+    most: int = 4 << 30
     ballast: int = 64 << 20
     interval: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise ValueError("share must be at least 0 and below 1, such as 0.1")
+        if min(self.size, self.most, self.ballast) < 0 or self.interval < 0:
+            raise ValueError("no size or interval may be negative")
+
+    def kept(self, disk: int) -> int:
+        """Return how many bytes of a disk of so many are kept free."""
+        return int(max(min(self.share * disk, self.most), min(self.size, disk // SMALL)))
+
+    def ballast_on(self, disk: int) -> int:
+        """Return the bytes of the ballast on a disk of so many."""
+        return min(self.ballast, disk // SMALL_BALLAST)
 
 
 NOTHING = Reserve(share=0.0, size=0, ballast=0)
@@ -64,14 +87,15 @@ class Room:
     def _look(self) -> None:
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize
-        kept = int(max(self._reserve.share * disk.f_blocks * disk.f_frsize, self._reserve.size))
+        kept = self._reserve.kept(disk.f_blocks * disk.f_frsize)
         self._lacking = ""
         if free < kept:
             self._lacking = (
                 f"{self._folder}: {free >> 20} MiB of this disk are free,"
                 f" {kept >> 20} MiB are kept in reserve; nothing was stored"
             )
-        ballast, size = self._folder / BALLAST, self._reserve.ballast
+        ballast = self._folder / BALLAST
+        size = self._reserve.ballast_on(disk.f_blocks * disk.f_frsize)
         if size and free >= kept + 2 * size and not ballast.exists():
             _take(ballast, size)
 

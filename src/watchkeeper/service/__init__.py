@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,6 +33,7 @@ from watchkeeper.ledger import Ledger
 from watchkeeper.model import Batch, Control, Millis, canonical
 from watchkeeper.pipeline import Decider, Reread
 from watchkeeper.receivers import Limits
+from watchkeeper.service._steady import Steady
 from watchkeeper.sources import Reader, Source, pause
 from watchkeeper.stopwatch import Stopwatch
 
@@ -44,7 +46,8 @@ RETRY_FULL = 0.2  # the same of a full journal: clients wait for their refusal
 COMPLAIN = 60.0  # seconds between two lines of log about the same lasting trouble
 ACT_EVERY = 0.5  # seconds between looks into the outbox
 SETTLE = 10_000  # ms that the end of a run may lie ahead of the clock
-DRAIN = 8.0  # seconds in which all stages finish what they have; 10 s is the promise
+DRAIN = 7.0  # seconds in which all stages finish what they have; 10 s is the promise
+LEAVE = 0.5  # seconds more for a thread that was told to end late
 
 
 @dataclass
@@ -66,32 +69,14 @@ class House:
 class Progress:
     """How far the house has come since its start; for status and metrics."""
 
+    started: Millis | None = None
+    found: int = 0  # samples in the journal at the start
     entries: int = 0
     attempts: int = 0  # at orders
     decided: int = 0  # the last journal entry carried through
     tick: int = 0  # the last tick evaluated, ms
     failing: dict[str, str] = field(default_factory=dict)  # source -> what it last complained of
     spent: Stopwatch = field(default_factory=Stopwatch)  # by deciding
-
-
-class Steady:
-    """A clock that never stands still nor goes back, whatever the wall clock does.
-
-    Arrivals in the journal only grow; were they held up by a wall clock that was set back, no tick
-    would end and nothing would be decided.
-    """
-
-    def __init__(self, wall: Callable[[], Millis], newest: Millis) -> None:
-        self._wall, self._last, self._seen = wall, newest, time.monotonic()
-        self._lock = threading.Lock()
-
-    def __call__(self) -> Millis:
-        """Return the wall's time, or the last answer and the time since, if that is later."""
-        with self._lock:
-            now = time.monotonic()
-            moved = self._last + int((now - self._seen) * 1000)
-            self._last, self._seen = Millis(max(self._wall(), moved)), now
-            return self._last
 
 
 class _Collecting:
@@ -123,7 +108,7 @@ class Service:
         self.degraded = ""  # why nothing is taken in nor decided, though the house stands
         self.watch: Callable[[Observed, State], None] = lambda _observed, _state: None
         self._collecting: list[_Collecting] = []
-        self._wanted: House | None = None  # taken up between two rounds
+        self._wanted: deque[House] = deque(maxlen=1)  # taken up between two rounds
         self._journalled = threading.Event()
         self._late = math.inf  # when draining must end; what is journalled then waits for a start
         self._complained: dict[str, float] = {}
@@ -143,8 +128,13 @@ class Service:
             if self.stop.is_set():
                 decider.save()
                 return 0
-        newest = decider.fold.state.arrived if decider.fold.state is not None else Millis(0)
+        self.progress.found = self.house.ledger.counts().accepted
+        newest = Millis(0)
+        if (state := decider.fold.state) is not None:
+            newest = state.arrived
+            self.progress.found += state.pending.counts.accepted
         self.clock = Steady(self.clock, newest)
+        self.progress.started = self.clock()
         self._begin(decider.fold.rulebook)
         self.intake.adopt(self.house.rulebook.contracts)
         self.intake.closed = ""
@@ -172,18 +162,24 @@ class Service:
         return 1 if self.failure or self.degraded or slow else 0
 
     def reload(self, wanted: House) -> None:
-        """Go on under another rulebook, with other sources and actions, from the next round on.
+        """Go on under another rulebook, with other sources, actions and limits, from now on.
 
-        Journal, ledger, engine and limits stay those of the start.
+        Journal, ledger and engine stay those of the start.
         """
-        self._wanted = replace(
-            wanted,
-            journal=self.house.journal,
-            ledger=self.house.ledger,
-            engine=self.house.engine,
-            limits=self.house.limits,
-            identity=self.house.identity,
+        self._wanted.append(
+            replace(
+                wanted,
+                journal=self.house.journal,
+                ledger=self.house.ledger,
+                engine=self.house.engine,
+                identity=self.house.identity,
+            )
         )
+
+    @property
+    def journalled(self) -> int:
+        """Samples in the journal: those of this run, and those that were found in it."""
+        return self.progress.found + self.intake.traffic.accepted
 
     def readers(self) -> dict[str, Reader]:
         """Return the open reader of each source."""
@@ -191,8 +187,9 @@ class Service:
 
     def _joined(self, threads: Sequence[threading.Thread], *, wait: bool = False) -> list[str]:
         """Wait for threads until the end of the drain, and a moment; return who still runs."""
+        end = max(self._late, time.monotonic()) + LEAVE
         for thread in threads:
-            thread.join(None if wait else max(0.5, self._late - time.monotonic()))
+            thread.join(None if wait else max(0.0, end - time.monotonic()))
         return [thread.name for thread in threads if thread.is_alive()]
 
     def _warmed_up(self) -> bool:
@@ -266,26 +263,37 @@ class Service:
         while not (self._stages["collect"].is_set() and self.intake.waiting[0] == 0):
             try:
                 self._take_up()
-                if self.intake.round(0.2):
-                    beat = time.monotonic()
-                elif time.monotonic() - beat >= HEARTBEAT:
-                    self.house.journal.note(Control("heartbeat", "clock", "{}"), self.clock())
-                    beat = time.monotonic()
-            except StoreFull as error:
-                self._complain("journal is full; asking clients to wait", error)
-                if self.stop.is_set():
-                    break
-                self.stop.wait(RETRY_FULL)
-                continue
+                beat = self._round(beat)
             except StoreError as error:
                 self._degrade(error)
                 break
             self._journalled.set()
+            if self.intake.full and self.stop.is_set():
+                break
         if self.failure is None and not self.degraded:
             self._end()
         self._stages["ingest"].set()
         self._journalled.set()
         self.intake.refuse("stopping")
+
+    def _round(self, beat: float) -> float:
+        """Make one round, or see that time goes on: silence must show, also on a full disk.
+
+        :param beat: when something was last journalled. :return: the same, after this.
+        """
+        try:
+            if self.intake.round(0.2):
+                return time.monotonic()
+        except StoreFull as error:
+            self._complain("journal is full; asking clients to wait", error)
+            self.stop.wait(RETRY_FULL)
+        if time.monotonic() - beat < HEARTBEAT:
+            return beat
+        try:
+            self.house.journal.note(Control("heartbeat", "clock", "{}"), self.clock())
+        except StoreFull as error:  # not even the reserve is left
+            self._complain("journal is full; time stands still in it", error)
+        return time.monotonic()
 
     def _end(self) -> None:
         """Journal that this run ends, at a time that leaves nothing collected undecided."""
@@ -296,13 +304,21 @@ class Service:
 
     def _take_up(self) -> None:
         """Go on under the house that was asked for, if one was."""
-        wanted, self._wanted = self._wanted, None
-        if wanted is None:
+        if not self._wanted:
             return
+        wanted = self._wanted.popleft()
         if wanted.rulebook.digest != self.house.rulebook.digest:
             body = canonical(wanted.rulebook.document)
-            self.house.journal.note(Control("rulebook", "configuration", body), self.clock())
+            try:
+                self.house.journal.note(Control("rulebook", "configuration", body), self.clock())
+            except StoreFull as error:
+                self._complain("journal is full; the reload waits", error)
+                if not self._wanted:  # else a newer one was asked for meanwhile
+                    self._wanted.append(wanted)
+                return
             self.intake.adopt(wanted.rulebook.contracts)
+        if wanted.limits != self.house.limits:
+            self.intake.adopt_limits(wanted.limits)
         self.house = wanted
         self._collect_from(wanted.sources)
         log.info("reloaded", rulebook=wanted.rulebook.digest)

@@ -1,0 +1,216 @@
+"""Start the whole program as users do, push at it, and hold what it acknowledged to its journal."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from watchkeeper import config, pipeline
+from watchkeeper.engines.local import Local
+from watchkeeper.journal.sqlite import Sqlite as JournalFile
+from watchkeeper.ledger.sqlite import Sqlite as LedgerFile
+
+ROOT = Path(__file__).parents[2]
+MAIN = "from watchkeeper.cli import main; main()"
+CONFIG = """
+version: 1
+tick: 200ms
+packs: [generic@1]
+sources: []
+"""
+
+
+class House:
+    """One data folder, and the processes that live in it one after the other."""
+
+    def __init__(self, folder, more="", data=None):
+        self.folder, self.data = folder, data or folder / "data"
+        self.config = folder / "config.yaml"
+        self.config.write_text(CONFIG + more)
+        self.log = folder / "log"
+        self.log.touch()
+        self.port, self.child = 0, None
+
+    def begin(self, *before, wait=240.0, **options):
+        """Start one; `before` comes before the interpreter (`taskset -c 0`)."""
+        arguments = ["run", "--config", self.config, "--data", self.data, "--listen", "127.0.0.1:0"]
+        said = self.log.stat().st_size
+        with self.log.open("ab") as log:
+            self.child = subprocess.Popen(
+                [*before, sys.executable, "-c", MAIN, *map(str, arguments)],
+                stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+                **options,
+            )  # fmt: skip
+        begun = time.monotonic()
+        while time.monotonic() - begun < wait:
+            told = re.search(rb"page    http://[^:]+:(\d+)/", self.log.read_bytes()[said:])
+            if told:
+                self.port = int(told[1])
+                return time.monotonic() - begun
+            if self.child.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(self.text())
+
+    def end(self, within=10.0):
+        """Tell it to stop; return its exit code. It must be gone in time."""
+        if self.child is None or self.child.poll() is not None:
+            return None if self.child is None else self.child.returncode
+        self.child.send_signal(signal.SIGTERM)
+        try:
+            return self.child.wait(within)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+            raise AssertionError(f"not gone in {within} s\n{self.text()}") from None
+
+    def kill(self):
+        if self.child is not None and self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+
+    def text(self):
+        return self.log.read_text(errors="replace")[-4000:]
+
+    def ask(self, method, path, body=b"", headers=None, timeout=30):
+        """Return status, headers and body of one request on a connection of its own."""
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        with contextlib.closing(link):
+            link.request(method, path, body, headers or {})
+            answer = link.getresponse()
+            return answer.status, answer.headers, answer.read()
+
+    def status(self):
+        return json.loads(self.ask("GET", "/api/v1/status")[2])["data"]
+
+    def until(self, holds, seconds=30.0):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if holds():
+                return
+            time.sleep(0.05)
+        assert holds(), self.text()
+
+    def journalled(self):
+        """Return how often each (entity, metric, time) is in the journal."""
+        journal = JournalFile(path=self.data / "journal.sqlite").open(read_only=True)
+        with contextlib.closing(journal):
+            keys = journal.series().to_pylist()
+            names = [(key["entity"], key["metric"]) for key in keys]
+            held = {}
+            for entry in pipeline.entries(journal):
+                columns = (entry.samples[name].to_pylist() for name in ("series", "time"))
+                for series, at in zip(*columns, strict=True):
+                    held[*names[series], at] = held.get((*names[series], at), 0) + 1
+        return held
+
+    def counts(self):
+        ledger = LedgerFile(path=self.data / "ledger.sqlite").open(read_only=True)
+        with contextlib.closing(ledger):
+            return ledger.counts()
+
+    def prove(self):
+        """Prove the ledger and both files."""
+        journal = JournalFile(path=self.data / "journal.sqlite").open(read_only=True)
+        ledger = LedgerFile(path=self.data / "ledger.sqlite").open(read_only=True)
+        with contextlib.closing(journal), contextlib.closing(ledger):
+            journal._file.integrity()
+            ledger._file.integrity()
+            return pipeline.verify(journal, ledger, config.read_rulebook, Local(workers=1))
+
+
+@contextlib.contextmanager
+def house(folder, more="", data=None):
+    """One house whose last process does not outlive the test."""
+    one = House(folder, more, data)
+    try:
+        yield one
+    finally:
+        one.kill()
+
+
+class Pusher(threading.Thread):
+    """Pushes JSON lines over one connection, and knows what became of each body.
+
+    Every sample's time is told apart from every other, so the journal can be held to what was sent.
+    """
+
+    def __init__(self, house, number, samples=50):
+        super().__init__(daemon=True)
+        self.house, self.number, self.samples = house, number, samples
+        self.acknowledged, self.unknown, self.refused = [], [], []
+        self.answers = {}
+        self.resets = 0  # connections that died while an answer was owed
+        self.over = threading.Event()
+
+    def body(self, turn):
+        """Return the keys of one body, and the body."""
+        first = self.house.first + turn * self.samples
+        rows = [(f"host:p{self.number}", "load", first + n) for n in range(self.samples)]
+        lines = [
+            json.dumps({"timestamp": at, "entity": entity, "metric": metric, "value": at % 7})
+            for entity, metric, at in rows
+        ]
+        return rows, "\n".join(lines).encode()
+
+    def run(self):
+        turn, link = 0, None
+        while not self.over.is_set():
+            rows, body = self.body(turn)
+            turn += 1
+            try:
+                link = link or http.client.HTTPConnection("127.0.0.1", self.house.port, timeout=30)
+                link.request("POST", "/api/v1/samples", body, {"Content-Type": NDJSON})
+                answer = link.getresponse()
+                answer.read()
+            except ConnectionRefusedError:
+                self.refused += rows
+                break  # it takes nothing any more
+            except (OSError, http.client.HTTPException):
+                self.resets += 1
+                self.unknown += rows
+                link = None
+                continue
+            self.answers[answer.status] = self.answers.get(answer.status, 0) + 1
+            (self.acknowledged if answer.status == 200 else self.refused).extend(rows)
+            if answer.status == 503:
+                assert int(answer.headers["Retry-After"]) >= 1
+                self.over.wait(0.05)
+        if link is not None:
+            link.close()
+
+
+NDJSON = "application/x-ndjson"
+
+
+@contextlib.contextmanager
+def pushers(house, count=3):
+    """Push from so many connections while the block lasts."""
+    house.first = getattr(house, "first", time.time_ns() // 1_000_000 - 3_600_000)
+    crowd = [Pusher(house, number) for number in range(count)]
+    for one in crowd:
+        one.start()
+    try:
+        yield crowd
+    finally:
+        for one in crowd:
+            one.over.set()
+        for one in crowd:
+            one.join(40)
+
+
+def nothing_lost(house, crowd):
+    """Hold the journal to what was sent: I1 (acknowledged is there), I8 (nobody else's is)."""
+    held = house.journalled()
+    acknowledged = {row for one in crowd for row in one.acknowledged}
+    unknown = {row for one in crowd for row in one.unknown}
+    assert acknowledged - held.keys() == set()
+    assert held.keys() - acknowledged - unknown == set()
+    return held
