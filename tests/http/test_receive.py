@@ -1,5 +1,6 @@
 """The doors through which telemetry is pushed, behind the real server: bounds and answers."""
 
+import asyncio
 import contextlib
 import http.client
 import itertools
@@ -20,6 +21,8 @@ from watchkeeper.intake import Intake
 from watchkeeper.journal.sqlite import Sqlite
 from watchkeeper.model import Millis
 from watchkeeper.receivers import Limits
+from watchkeeper.receivers.remote_write import RemoteWrite
+from watchkeeper.simulate.payloads import Course, fleet, template
 from watchkeeper.testing import reports as t
 
 GOOD = f"host:a {CPU} {NOW} 0.5\n"
@@ -245,3 +248,35 @@ def test_what_comes_by_other_ways_than_http_is_held_to_the_same(house):
     assert isinstance(take(delivery(GOOD)), Overloaded)
     assert house.intake.traffic.requests["plain", "overloaded"] > 0
     nothing_waits(house)
+
+
+def test_remote_write_2_is_told_over_http_how_much_was_written(tmp_path):
+    journal = Sqlite(path=tmp_path / "journal.sqlite").open()
+    intake = Intake(journal)
+    intake.adopt(rules().contracts)
+    intake.closed = ""
+    door = doors.Door(RemoteWrite(), intake, lambda: Millis(NOW), itertools.count(1))
+    request = template("remote_write_2", fleet(entities=2, series=10))
+    body = request.body(Course(10, 1).next(), Millis(NOW))
+    said = []
+
+    async def send(message):
+        said.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/write",
+        "query_string": b"",
+        "headers": [(n.lower().encode(), v.encode()) for n, v in request.headers.items()],
+    }
+    rounds = threading.Thread(target=lambda: intake.round(60))
+    rounds.start()
+    asyncio.run(door(scope, receive, send))
+    rounds.join()
+    journal.close()
+    assert said[0]["status"] == 204
+    assert (b"x-prometheus-remote-write-samples-written", b"10") in said[0]["headers"]

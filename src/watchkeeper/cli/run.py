@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from watchkeeper.journal import Journal
     from watchkeeper.ledger import Ledger
     from watchkeeper.live import Live
-    from watchkeeper.secrets import Keeper
     from watchkeeper.service import House, Service
 
 LAST = 9.5  # seconds from a signal to the end, whatever hangs; 10 s is the promise

@@ -102,7 +102,11 @@ class Door:
         )
         intake = self._intake
         try:
-            outcome = await self._outcome(intake, delivery, headers, receive)
+            tenant = _tenant(headers)
+            intake.admit(tenant)
+            body = await _body(intake, headers, receive)
+            delivery = replace(delivery, tenant=tenant, body=body)
+            outcome = await self._durable(delivery)
         except RequestError as error:
             outcome = error
             intake.count(self._receiver, outcome)
@@ -110,16 +114,8 @@ class Door:
             return
         await _send(self._receiver.answer(delivery, outcome), send)
 
-    async def _outcome(
-        self, intake: Intake, delivery: Delivery, headers: Headers, receive: Receive
-    ) -> Outcome:
-        """Read the body and wait until all of it is durable.
-
-        :raises RequestError: it is not taken in.
-        """
-        tenant = _tenant(headers)
-        intake.admit(tenant)
-        body = await _body(intake, headers, receive)
+    async def _durable(self, delivery: Delivery) -> Outcome:
+        """Wait until all of a request is durable, or was refused."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Outcome] = loop.create_future()
 
@@ -129,7 +125,7 @@ class Door:
             except RuntimeError:  # nobody waits for answers any more
                 return
 
-        intake.deliver(self._receiver, replace(delivery, tenant=tenant, body=body), told)
+        self._intake.deliver(self._receiver, delivery, told)
         return await done
 
 

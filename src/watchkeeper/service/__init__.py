@@ -33,6 +33,7 @@ from watchkeeper.ledger import Ledger
 from watchkeeper.model import Batch, Control, Millis, canonical
 from watchkeeper.pipeline import Decider, Reread
 from watchkeeper.receivers import Limits
+from watchkeeper.service._collecting import Collecting
 from watchkeeper.service._steady import Steady
 from watchkeeper.sources import Reader, Source, pause
 from watchkeeper.stopwatch import Stopwatch
@@ -79,16 +80,6 @@ class Progress:
     spent: Stopwatch = field(default_factory=Stopwatch)  # by deciding
 
 
-class _Collecting:
-    """One source, its reader, and the thread that polls it."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.reader: Reader | None = None
-        self.stop = threading.Event()
-        self.thread: threading.Thread | None = None
-
-
 class Service:
     """One house in motion. `run` blocks until `stop` is set or something fails for good."""
 
@@ -107,7 +98,7 @@ class Service:
         self.failure: WatchkeeperError | None = None
         self.degraded = ""  # why nothing is taken in nor decided, though the house stands
         self.watch: Callable[[Observed, State], None] = lambda _observed, _state: None
-        self._collecting: list[_Collecting] = []
+        self._collecting: list[Collecting] = []
         self._wanted: deque[House] = deque(maxlen=1)  # taken up between two rounds
         self._journalled = threading.Event()
         self._late = math.inf  # when draining must end; what is journalled then waits for a start
@@ -217,11 +208,11 @@ class Service:
         known = [one.source for one in self._collecting]
         for source in sources:
             if source not in known:
-                one = _Collecting(source)
+                one = Collecting(source)
                 one.thread = self._thread(f"source-{source.name}", self._collect, one)
                 self._collecting.append(one)
 
-    def _collect(self, mine: _Collecting) -> None:
+    def _collect(self, mine: Collecting) -> None:
         source = mine.source
         while not mine.stop.is_set():
             try:
