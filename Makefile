@@ -34,8 +34,8 @@ demo: setup ## score the shipped sample data and say where the report is
 test: dev ## run the tests and hold the coverage floors
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not nightly" -p tools.coverage_floors --cov --cov-report=
 
-test-nightly: dev ## run the long tests too
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+test-nightly: dev ## run the long tests too, and the others for longer
+	@WATCHKEEPER_OUTAGE=60 WATCHKEEPER_LIVES=200 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: dev ## style, formatting and import rules
 	@$(BIN)/ruff check

@@ -34,7 +34,7 @@ from watchkeeper.journal import Journal
 from watchkeeper.key_table import KeyTable
 from watchkeeper.model import Batch, Checked, Millis
 from watchkeeper.pipeline import Offer
-from watchkeeper.receivers import Decoder, Delivery, Limits, Outcome, Received, Receiver
+from watchkeeper.receivers import Decoder, Delivery, Limits, Outcome, Received, Receiver, faults
 from watchkeeper.stopwatch import Stopwatch
 
 log = structlog.get_logger("watchkeeper")
@@ -323,16 +323,9 @@ class Intake:
             traffic.pushed[name, "offered"] += checked.offered
             traffic.pushed[name, "accepted"] += checked.samples.num_rows
             traffic.pushed[name, "rejected"] += checked.rejected.num_rows
-        first = ""
-        if checked.rejected.num_rows:
-            row = checked.rejected.slice(0, 1).to_pylist()[0]
-            first = f"{row['entity']} {row['metric']}: {row['detail']}".strip(" :")
-        self._tell(
-            item,
-            Received(
-                checked.offered, checked.samples.num_rows, checked.rejected.num_rows, reasons, first
-            ),
-        )
+        accepted, rejected = checked.samples.num_rows, checked.rejected.num_rows
+        wrong = faults(checked.rejected, item.batch.origin if item.batch is not None else "")
+        self._tell(item, Received(checked.offered, accepted, rejected, reasons, wrong))
 
     def _not_stored(self, done: Sequence[tuple[_Item, Batch]], error: StoreError) -> None:
         """Ask clients to come again; a source's batch waits on, unless nothing will be stored."""

@@ -124,7 +124,7 @@ def test_what_is_pushed_is_answered_when_it_is_durable(house):
 def test_a_partly_bad_body_keeps_its_good_samples_and_says_what_was_wrong(house):
     answer, said = house.push(GOOD + "?\n")
     assert answer.status == 400
-    assert said == "1 of 2 refused: malformed 1; first: four words"
+    assert said == "1 of 2 refused: malformed 1; first: line 2: four words"
 
 
 def test_one_connection_carries_many_requests(house):

@@ -225,7 +225,7 @@ def test_no_alerts_are_nothing():
 def test_answers_tell_what_became_of_the_request():
     good = RECEIVER.answer(delivery([GOOD]), Received())
     assert (good.status, json.loads(good.body)) == (200, {"status": "success"})
-    partial = RECEIVER.answer(delivery([5]), Received(1, 0, 1, {"malformed": 1}, "alert 1: no"))
+    partial = RECEIVER.answer(delivery([5]), Received(1, 0, 1, {"malformed": 1}, ("alert 1: no",)))
     assert partial.status == 400
     assert "1 of 1 refused: malformed 1; first: alert 1" in json.loads(partial.body)["error"]
     later = RECEIVER.answer(delivery([GOOD]), Overloaded("busy", retry_after=4))

@@ -425,12 +425,16 @@ def test_all_that_was_written_is_answered_with_204_and_nothing_else():
 
 
 def test_what_was_refused_is_answered_with_400_as_each_version_writes_it():
-    partial = Received(5, 3, 2, {"malformed": 2}, "influx request 7:line 3: field=value")
+    faults = ("line 3: field=value", "line 9: a closing quote")
+    partial = Received(5, 3, 2, {"malformed": 2}, faults)
     second = RECEIVER.answer(delivery(path="/api/v2/write"), partial)
     assert second.status == 400
     said = json.loads(second.body)
     assert said["code"] == "invalid"
-    assert re.search(r"2 of 5 refused: malformed 2.*line 3", said["message"])
+    told = "2 of 5 refused: malformed 2; line 3: field=value; line 9: a closing quote"
+    assert said["message"] == f"partial write: {told}"
+    many = RECEIVER.answer(delivery(), Received(50, 9, 41, {"malformed": 41}, faults))
+    assert json.loads(many.body)["error"].endswith("line 9: a closing quote; and 39 more")
     first = RECEIVER.answer(delivery(), partial)
     assert first.status == 400
     assert json.loads(first.body)["error"] == said["message"]
@@ -438,6 +442,8 @@ def test_what_was_refused_is_answered_with_400_as_each_version_writes_it():
 
 def test_a_client_that_writes_text_fields_is_not_told_it_failed():
     outcome = Received(5, 3, 2, {"unsupported": 2})
+    assert RECEIVER.answer(delivery(), outcome).status == 204
+    outcome = Received(5, 3, 2, {"unsupported": 1, "below_bound": 1})
     assert RECEIVER.answer(delivery(), outcome).status == 204
     both = Received(5, 3, 2, {"unsupported": 1, "malformed": 1})
     assert RECEIVER.answer(delivery(), both).status == 400

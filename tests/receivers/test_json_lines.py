@@ -239,7 +239,7 @@ def test_what_was_taken_is_counted_in_the_answer():
 
 
 def test_what_was_refused_is_counted_with_its_reasons():
-    answer = RECEIVER.answer(delivery(), Received(3, 1, 2, {"no_time": 2}, "line 2: RFC 3339"))
+    answer = RECEIVER.answer(delivery(), Received(3, 1, 2, {"no_time": 2}, ("line 2: RFC 3339",)))
     assert answer.status == 400
     said = json.loads(answer.body)
     assert (said["status"], said["errorType"]) == ("error", "bad_data")

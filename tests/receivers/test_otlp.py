@@ -488,7 +488,7 @@ def test_full_success_is_answered_with_nothing():
 
 
 def test_partial_success_says_how_many_and_why():
-    outcome = Received(5, 3, 2, {"no_time": 2}, "load: time_unix_nano is not 0")
+    outcome = Received(5, 3, 2, {"no_time": 2}, ("load: time_unix_nano is not 0",))
     answer = Otlp().answer(delivery(b""), outcome)
     partial = ExportMetricsServiceResponse.FromString(answer.body).partial_success
     assert (answer.status, partial.rejected_data_points) == (200, 2)

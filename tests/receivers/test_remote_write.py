@@ -465,10 +465,13 @@ def test_other_types_and_encodings_are_refused(headers):
 def test_version_one_is_answered_with_nothing_or_with_what_was_refused():
     request, answer = written(FLEET, 1), RemoteWrite().answer
     assert answer(request, Received(60, 60)) == (204, {}, b"")
-    partly = answer(request, Received(60, 58, 2, {"bad_name": 2}, "labels are sorted by name"))
+    partly = answer(request, Received(60, 58, 2, {"bad_name": 2}, ("labels are sorted by name",)))
     assert partly.status == 400
     assert partly.body == b"2 of 60 refused: bad_name 2; first: labels are sorted by name\n"
     assert not [name for name in partly.headers if name.startswith(WROTE)]
+    judged = {"below_bound": 1, "not_finite": 1}
+    assert answer(request, Received(60, 58, 2, judged)) == (204, {}, b"")
+    assert answer(request, Received(60, 57, 3, {**judged, "bad_name": 1})).status == 400
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+import pyarrow as pa
+
 from watchkeeper.errors import (
     Malformed,
     Overloaded,
@@ -25,7 +27,7 @@ from watchkeeper.errors import (
     Unsupported,
 )
 from watchkeeper.identity import Identity
-from watchkeeper.model import Batch, Millis
+from watchkeeper.model import Batch, Millis, Reason
 
 STATUS: Mapping[type[RequestError], int] = {
     Malformed: 400,
@@ -34,6 +36,15 @@ STATUS: Mapping[type[RequestError], int] = {
     OverQuota: 429,
     Overloaded: 503,
 }
+
+# What the contracts say of a value. The sender kept to its protocol and the sample is kept, in
+# quarantine; were it told of a fault, it would count the whole request as lost.
+JUDGED = frozenset({
+    Reason.NOT_FINITE, Reason.BELOW_BOUND, Reason.ABOVE_BOUND, Reason.WRONG_UNIT,
+    Reason.UNKNOWN_METRIC,
+})  # fmt: skip
+
+FAULTS = 20  # refused records that an answer names
 
 
 class Route(NamedTuple):
@@ -96,14 +107,25 @@ class Received:
     """What became of one decoded request: everything in it is durable.
 
     :param reasons: how many records were refused for each reason.
-    :param first: what was wrong with the first of them, for people.
+    :param faults: where the first `FAULTS` of them are, and what was wrong, for people.
     """
 
     offered: int = 0
     accepted: int = 0
     rejected: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
-    first: str = ""
+    faults: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> str:
+        """What was wrong with the first of them."""
+        return self.faults[0] if self.faults else ""
+
+    @property
+    def faulty(self) -> int:
+        """How many of the refused ones break the protocol, and not only a contract."""
+        judged = sum(count for reason, count in self.reasons.items() if reason in JUDGED)
+        return self.rejected - judged
 
 
 Outcome = Received | RequestError
@@ -153,8 +175,21 @@ def refusal(error: RequestError) -> tuple[int, dict[str, str]]:
     return STATUS.get(type(error), 400), headers
 
 
+def faults(rejected: pa.RecordBatch, origin: str) -> tuple[str, ...]:
+    """Return the first refused records: where each is, what it is about and what is wrong.
+
+    :param origin: what the request itself is called in the quarantine.
+    """
+    found = []
+    for row in rejected.slice(0, FAULTS).to_pylist():
+        place = row["origin"].removeprefix(origin).strip(":")
+        about = f"{row['entity']} {row['metric']}".strip()
+        found.append(": ".join(part for part in (place, about, row["detail"]) if part))
+    return tuple(found)
+
+
 def told(outcome: Received) -> str:
-    """Return in one line what was refused and why: `3 of 500 refused: too_old 2, …`."""
+    """Return in one line what was refused and why: `3 of 500 refused: too_old 2, …; first: …`."""
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(outcome.reasons.items()))
     first = f"; first: {outcome.first}" if outcome.first else ""
     return f"{outcome.rejected} of {outcome.offered} refused: {reasons}{first}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,11 +13,13 @@ from watchkeeper.errors import Malformed, Overloaded, OverQuota, RequestError, T
 from watchkeeper.identity import Identity
 from watchkeeper.model import Batch, Cursor, Reason
 from watchkeeper.receivers import (
+    JUDGED,
     Answer,
     Decoder,
     Delivery,
     Limits,
     Outcome,
+    Received,
     Route,
     refusal,
     told,
@@ -62,7 +64,7 @@ _FAULTS = {
     NO_TIME: (Reason.NO_TIME, "an integer, then the end of the line"),
     TOO_MANY: (Reason.TOO_LARGE, "fewer fields in one line"),
 }
-_NOT_KEPT = {Reason.UNSUPPORTED.value}
+_NO_FAULT = {Reason.UNSUPPORTED, *JUDGED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +99,16 @@ class Influx:
             body = b'{"results":[{"statement_id":0}]}'
             return Answer(200, headers | {"Content-Type": "application/json"}, body)
         # A field that is text is no fault of the client's, who would give up at a 400.
-        if not outcome.rejected or outcome.reasons.keys() <= _NOT_KEPT:
+        if not outcome.rejected or outcome.reasons.keys() <= _NO_FAULT:
             return Answer(204, headers, b"")
-        return _error(delivery, 400, headers, "invalid", f"partial write: {told(outcome)}")
+        return _error(delivery, 400, headers, "invalid", f"partial write: {_all_told(outcome)}")
+
+
+def _all_told(outcome: Received) -> str:
+    """Return what was refused, and line by line why, as far as it is known."""
+    unnamed = outcome.rejected - len(outcome.faults)
+    said = [told(replace(outcome, faults=())), *outcome.faults]
+    return "; ".join([*said, f"and {unnamed} more"] if unnamed and outcome.faults else said)
 
 
 def _error(

@@ -78,12 +78,12 @@ class RemoteWrite:
         return _Decoder(self.name, limits, identity)
 
     def answer(self, delivery: Delivery, outcome: Outcome) -> Answer:
-        """Return 204, or 400 with what was refused; for version 2 with what was written."""
+        """Return 204, or 400 when the protocol was broken; for version 2 with what was written."""
         headers = _written(delivery, outcome) if _is_second(delivery) else {}
         if isinstance(outcome, RequestError):
             status, more = refusal(outcome)
             return Answer(status, {**PLAIN, **more, **headers}, f"{outcome}\n".encode())
-        if outcome.rejected:
+        if outcome.faulty:
             return Answer(400, {**PLAIN, **headers}, f"{told(outcome)}\n".encode())
         return Answer(204, headers, b"")
 

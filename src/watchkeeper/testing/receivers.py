@@ -199,7 +199,7 @@ def check_answers_tell_success_from_loss(examples: Examples) -> None:
         nothing = answer(delivery, Received())
         lost = answer(
             delivery,
-            Received(5, 3, 2, {"too_old": 2}, "2 of them \N{SNOWMAN} are older\r\nthan a day"),
+            Received(5, 3, 2, {"too_old": 2}, ("2 of them \N{SNOWMAN} are older\r\nthan a day",)),
         )
         assert 200 <= good.status < 300
         assert 200 <= nothing.status < 300
