@@ -65,8 +65,9 @@ def naive(model: NoisyOr, evidence: Evidence, ticks, roster: Roster, entities: i
             target = sum(powers) / len(powers) if powers else 0.0
             smooth[e] = target + keep * (smooth[e] - target)
             health = math.nan
-            if present and coverage >= model.coverage_min:
-                health = 100.0 * math.prod(1.0 - part for part in lost.values())
+            most = 100.0 * math.prod(1.0 - part for part in lost.values())
+            if present and (coverage >= model.coverage_min or most < model.fail):
+                health = most
             state[e] = naive_state(model, health, state[e])
             own = smooth[e] ** 0.25 / model.score_alarm
             row.append((health, coverage, own, state[e], lost))
@@ -237,6 +238,20 @@ def test_an_absent_series_lowers_coverage_and_never_heals():
     assert state == UNKNOWN
 
 
+def test_what_is_known_to_be_unwell_is_said_however_little_is_known():
+    """The missing could only lower it; so a series of great weight speaks for all."""
+    house = House([0.9, 0.6, 0.3, 0.3, 0.3])
+    house.say(0.0, 0.0, 0.0, 0.0, 0.0)
+    for _ in range(4):
+        health, coverage, _, state = house.say(2.0, None, None, None, None)
+    assert (coverage, state) == (0.2, FAIL)
+    assert health == pytest.approx(10.0)
+    for _ in range(4):  # those present leave 85, which is no failure: nothing is known
+        health, _, _, state = house.say(0.0, None, 1.35, None, None)
+    assert state == UNKNOWN
+    assert math.isnan(health)
+
+
 def test_a_stale_marker_makes_a_series_absent_at_once():
     house = House([0.6])
     house.say(0.0)
@@ -398,4 +413,4 @@ def test_a_checkpoint_that_is_not_whole_is_refused():
 def test_state_codes_of_the_kernel_are_those_of_the_model():
     codes = (_kernel.OK, _kernel.WARN, _kernel.FAIL, _kernel.UNKNOWN)
     assert codes == (OK, WARN, FAIL, UNKNOWN)
-    assert plugins.load("health", "noisy_or")().version == 1
+    assert plugins.load("health", "noisy_or")().version == 2

@@ -25,6 +25,7 @@ from watchkeeper import contracts
 from watchkeeper.config import build
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Batch, Cursor, Millis
+from watchkeeper.secret import Secret
 from watchkeeper.sources._devices import Device
 from watchkeeper.sources._gnmi_device import Said
 from watchkeeper.sources._gnmi_paths import Path as Wanted
@@ -184,7 +185,10 @@ def values(said) -> dict[tuple[str, str, str], float]:
 
 def test_a_stream_tells_links_their_counters_and_their_light():
     target = Target()
-    with serving(target) as port, streams(port, user="watcher", password="open-sesame") as made:
+    with (
+        serving(target) as port,
+        streams(port, user="watcher", password=Secret("open-sesame")) as made,
+    ):
         assert values(ask(made)) == TOLD
         assert target.metadata[0]["username"] == "watcher"
         assert target.metadata[0]["password"] == "open-sesame"
@@ -489,7 +493,7 @@ def test_tls_is_checked(tmp_path):
         ({"paths": (Wanted(path="", metric="m"),)}, "an empty path"),
         ({"paths": (Wanted(path="/a", metric="m"), Wanted(path="/a", metric="n"))}, "there twice"),
         ({"openconfig": False}, "nothing to ask for"),
-        ({"password": "secret-word"}, "without a user"),
+        ({"password": Secret("secret-word")}, "without a user"),
         ({"heartbeat": -1.0}, "heartbeat is below 0"),
         ({"interval": 0.0}, "interval is not above 0"),
     ],
@@ -520,7 +524,11 @@ def test_it_is_a_collector(check, mode):
 
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text(max_size=5),
     lambda below: (
         st.lists(below, max_size=3)
         | st.dictionaries(st.sampled_from(("interface", "name", "state", "oper-status")), below)

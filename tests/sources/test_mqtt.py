@@ -18,6 +18,7 @@ from tests.sources import agents
 from watchkeeper.config import build
 from watchkeeper.errors import ConfigError
 from watchkeeper.model import Cursor, Millis
+from watchkeeper.secret import Secret
 from watchkeeper.sources._found import Reading
 from watchkeeper.sources._mqtt_topics import Message, Topic, told
 from watchkeeper.sources.mqtt import Mqtt, Subscriber
@@ -252,14 +253,17 @@ def test_tls_and_passwords(tmp_path):
     lines += [f"password_file {file}", "allow_anonymous false"]
     with agents.mosquitto(tmp_path, *lines) as port:
         known = {"tls": True, "ca_file": str(tmp_path / "ca.pem"), "user": "watcher"}
-        with listening(source(port, password="open-sesame", **known)) as heard:
+        with listening(source(port, password=Secret("open-sesame"), **known)) as heard:
             heard.connected()
             more = ("--cafile", str(tmp_path / "ca.pem"), "-u", "watcher", "-P", "open-sesame")
             publish(port, "plant/a/hall/celsius", "1", more=more)
             heard.until(lambda: heard.said.total() == 1)
         for fields, why in (
-            ({"password": "sesame-street", **known}, "refused: Not authorized"),
-            ({**known, "password": "open-sesame", "ca_file": ""}, "CERTIFICATE_VERIFY_FAILED"),
+            ({"password": Secret("sesame-street"), **known}, "refused: Not authorized"),
+            (
+                {**known, "password": Secret("open-sesame"), "ca_file": ""},
+                "CERTIFICATE_VERIFY_FAILED",
+            ),
             ({"tls": False}, "127.0.0.1|shop: "),
         ):
             wrong = source(port, timeout=1.0, **fields)
@@ -297,7 +301,7 @@ def test_a_broker_that_misbehaves_costs_its_deadline(says):
         ({"topics": (Topic(topic="a", entity="x:y", value="v", values={"a": "b"}),)}, "value goes"),
         ({"topics": (Topic(topic="a", entity="x:{2}", metric="m"),)}, "has no level 2"),
         ({"broker": "a b"}, "names no target"),
-        ({"password": "secret-word"}, "without a user"),
+        ({"password": Secret("secret-word")}, "without a user"),
         ({"timeout": 0.0}, "timeout is not above 0"),
         ({"tls": True, "ca_file": "/nowhere.pem"}, "cannot use ca_file"),
     ],

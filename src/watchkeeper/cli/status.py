@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from watchkeeper.cli._terminal import Output, emit, stamp
 
 if TYPE_CHECKING:
+    from watchkeeper.journal import Journal
     from watchkeeper.model import Assessed
 
-SHOWN = 20  # entities, worst first
+SHOWN = 20  # entities, worst first; and targets
+LOOK_BACK = 50_000  # newest journal entries in which targets are looked for
+WELL = ("closed", "recovered", "gone", "discovered")  # targets of which nothing is to be said
 
 
 def status(
@@ -57,6 +61,7 @@ def _looked_up(data: Path) -> tuple[dict[str, Any], list[Assessed]]:
         counts = ledger.counts()
         waiting = [order for order, receipt in ledger.orders(1000) if _open(receipt)]
         head = journal.head()
+        targets = _unwell(journal)
     facts = {
         "tick": None if mark is None else stamp(mark.tick),
         "entries": head,
@@ -64,9 +69,30 @@ def _looked_up(data: Path) -> tuple[dict[str, Any], list[Assessed]]:
         "counts": {"accepted": counts.accepted, "rejected": counts.rejected,
                    "scored": counts.scored, "duplicate": counts.duplicate, "late": counts.late},
         "open_orders": len(waiting),
+        "targets": targets,
         "entities": [_row(one) for one in entities],
     }  # fmt: skip
     return facts, entities
+
+
+def _unwell(journal: Journal) -> list[dict[str, Any]]:
+    """Return the targets of collectors that last failed, and how their breakers stand.
+
+    A breaker that is open is tried every few minutes, which is journalled; so the newest entries
+    name every target that does not answer now.
+    """
+    from watchkeeper.model import Offset
+
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    for arrived, control in journal.controls(
+        "collector", Offset(max(0, journal.head() - LOOK_BACK))
+    ):
+        said = json.loads(control.body)
+        listed = "" if said["state"] in ("undiscovered", "discovered") else said["target"]
+        newest[control.actor, listed] = {
+            "source": control.actor, **said, "since": stamp(arrived),
+        }  # fmt: skip
+    return [one for _, one in sorted(newest.items()) if one["state"] not in WELL]
 
 
 def _worst_first(one: Assessed) -> tuple[float, str]:
@@ -101,6 +127,12 @@ def _screen(facts: dict[str, Any], entities: list[Assessed]) -> str:
         f" {counts['late']} late, {counts['duplicate']} duplicate",
         "",
     ]
+    for one in facts["targets"][:SHOWN]:
+        where = " ".join(filter(None, (one["source"], one["target"])))
+        lines.append(f"{one['state']:<9} {where} since {one['since']}: {one['error']}"[:160])
+    if facts["targets"]:
+        more = len(facts["targets"]) - SHOWN
+        lines += [f"… and {more} more targets do not answer", ""] if more > 0 else [""]
     if not entities:
         return "\n".join([*lines, "no entity has reported yet; `watchkeeper run` collects"])
     lines.append(f"{'entity':<34} {'state':<8} {'health':>6} {'cover':>6}  why")

@@ -224,8 +224,11 @@ def _settle(
     present, expected = entities.present[e], entities.expected[e]
     coverage = present / expected if expected > 0 else math.nan
     health = math.nan
-    if present > 0 and coverage >= limits.coverage_min:
-        health = 100.0 * entities.product[e]
+    # Health is at most what the present leave of it, whatever the missing would say. So where too
+    # little is known to call an entity well, it may still be known to be unwell.
+    most = 100.0 * entities.product[e]
+    if present > 0 and (coverage >= limits.coverage_min or most < limits.fail):
+        health = most
     level = entities.total[e] / present if present > 0 else 0.0
     entities.score[e] = max(level + keep * (entities.score[e] - level), 0.0)
     entities.state[e] = state_of(health, int(entities.state[e]), limits)

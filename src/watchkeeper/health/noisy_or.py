@@ -3,7 +3,8 @@
 health = 100 · Π(1 − wᵢ·sᵢ) over the series that are present, with severity sᵢ a ramp over the
 anomaly score (Pearl, Probabilistic Reasoning in Intelligent Systems, 1988, section 4.3.2). A
 contribution is the share of the logarithm, ln(1 − wᵢsᵢ) / Σ ln(1 − wⱼsⱼ), so the shares of a cell
-add up to 1. Silence does not heal: an absent series leaves the product and lowers coverage.
+add up to 1. Silence does not heal: an absent series leaves the product and lowers coverage, and
+below a least coverage nothing is said, unless those present alone leave less than `fail`.
 
 The entity's own anomaly score is the power mean (order 4) of its present series' scores, smoothed
 in time before the root is taken: a few signals that last stand out as much as many, one sample of
@@ -77,7 +78,8 @@ class NoisyOr:
     :param severity_full: anomaly score at which it takes its whole weight.
     :param warn: health below this is WARN; `warn_clear`: it ends at or above this.
     :param fail: health below this is FAIL; `fail_clear`: it ends at or above this.
-    :param coverage_min: with a smaller share of the expected series present, health is unknown.
+    :param coverage_min: with a smaller share of the expected series present, health is unknown,
+        unless those alone leave less than `fail` of it.
     :param retire_hours: a series silent for longer, beyond its deadline, is no longer expected.
     :param score_cap: anomaly scores above this count as this in the entity's own score.
     :param score_alarm: the smoothed power mean of the scores that is an alarm (1.0).
@@ -119,7 +121,7 @@ class NoisyOr:
     @property
     def version(self) -> int:
         """The version of the method."""
-        return 1
+        return 2
 
     def fresh(self) -> Memory:
         """Return the memory before the first tick: no series, no entity."""

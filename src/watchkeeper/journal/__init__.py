@@ -39,6 +39,12 @@ class Journal(Protocol):
     def rejected(self, after: Offset, limit: int) -> Iterator[Entry]:
         """Yield at most `limit` entries that hold rejected samples, in order."""
 
+    def controls(self, kind: str, after: Offset) -> Iterator[tuple[Millis, Control]]:
+        """Yield the controls of one kind after an offset and when they came in, in order.
+
+        For people to look at: their bytes are not held against the checksums.
+        """
+
     def cursor(self, source: str) -> Cursor | None:
         """Return the cursor of the last durable batch of a source."""
 

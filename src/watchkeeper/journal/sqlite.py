@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -146,6 +147,13 @@ class SqliteJournal:
     def rejected(self, after: Offset, limit: int) -> Iterator[Entry]:
         """Yield at most `limit` entries that hold rejected samples, in order."""
         return self._pages(SQL["read_rejected"], int(after), limit)
+
+    def controls(self, kind: str, after: Offset) -> Iterator[tuple[Millis, Control]]:
+        """Yield the controls of one kind after an offset and when they came in, in order."""
+        for arrived, text in self._file.query(SQL["read_controls"], (int(after), f'["{kind}",')):
+            for control in json.loads(text):
+                if control[0] == kind:
+                    yield Millis(arrived), Control(*control)
 
     def cursor(self, source: str) -> Cursor | None:
         """Return the cursor of the last durable batch of a source."""

@@ -73,6 +73,11 @@ select * from entry where "offset" > ? order by "offset" limit ?;
 -- A few entries after an offset that hold rejected samples, in order.
 select * from entry where "offset" > ? and n_rejected > 0 order by "offset" limit ?;
 
+-- name: read_controls
+-- What is no telemetry after an offset, where a text is in it, in order. Samples are not touched.
+select arrived, controls from entry where "offset" > ? and instr(controls, ?) > 0
+order by "offset";
+
 -- name: block
 -- The new series of one entry.
 select first, length, keys, checksum from series where first = ?;

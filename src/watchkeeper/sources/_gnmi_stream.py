@@ -11,6 +11,7 @@ from pathlib import Path as File
 from typing import Any, NamedTuple
 
 from watchkeeper.errors import ConfigError, InputError
+from watchkeeper.secret import Secret
 from watchkeeper.sources._gnmi_paths import Path, steps
 
 ENCODINGS = ("proto", "json_ietf", "json")  # as we would rather have them
@@ -44,11 +45,19 @@ class Terms(NamedTuple):
 
     trust: Any
     tls_name: str
-    metadata: tuple[tuple[str, str], ...]
+    user: str
+    password: Secret
     encoding: str
     body_bytes: int
     sample: int  # nanoseconds between samples
     heartbeat: int  # nanoseconds after which unchanged values are told again; 0: never
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What is sent with every call."""
+        if not self.user:
+            return ()
+        return ("username", self.user), ("password", self.password.reveal())
 
 
 class Wire:

@@ -11,11 +11,12 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from watchkeeper.errors import ConfigError, InputError
 from watchkeeper.model import Cursor, Millis
+from watchkeeper.secret import Secret
 from watchkeeper.sources import Collected, Target
 from watchkeeper.sources._devices import Device, read
 from watchkeeper.sources._gnmi_device import Said
@@ -59,7 +60,7 @@ class Gnmi:
     mode: Literal["auto", "stream", "get"] = "auto"
     encoding: Literal["auto", "proto", "json_ietf", "json"] = "auto"
     user: str = ""
-    password: str = field(default="", repr=False)
+    password: Secret = Secret()
     tls: bool = True
     ca_file: str = ""
     cert_file: str = ""
@@ -210,12 +211,12 @@ class Streams:
 
 
 def _terms(source: Gnmi, packages: Library) -> Terms:
-    metadata = (("username", source.user), ("password", source.password)) if source.user else ()
     known = trust(packages.grpc, source.ca_file, source.cert_file, source.key_file)
     return Terms(
         trust=known if source.tls else None,
         tls_name=source.tls_name,
-        metadata=metadata,
+        user=source.user,
+        password=source.password,
         encoding=source.encoding,
         body_bytes=source.body_bytes,
         sample=int(source.interval * _NANO),

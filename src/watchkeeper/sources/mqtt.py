@@ -15,12 +15,13 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from watchkeeper.errors import ConfigError
 from watchkeeper.exchange import why
 from watchkeeper.model import Batch, Cursor, Millis
+from watchkeeper.secret import Secret
 from watchkeeper.sources import Target, TargetState
 from watchkeeper.sources._answers import NO_KEYS, Answer, Keys, Table, batch, said
 from watchkeeper.sources._devices import Device, read
@@ -69,7 +70,7 @@ class Mqtt:
     cert_file: str = ""
     key_file: str = ""
     user: str = ""
-    password: str = field(default="", repr=False)
+    password: Secret = Secret()
     client_id: str = ""
     qos: Literal[0, 1] = 1
     mqtt_version: Literal["5", "3.1.1"] = "5"
@@ -193,6 +194,8 @@ class Subscriber:
             self._answers.append(self._standing.on_trial())
         deadline = now + self._source.timeout
         self._refused, self._granted = "", 0
+        if self._source.user:
+            self._client.username_pw_set(self._source.user, self._source.password.reveal())
         try:
             self._client.connect(
                 self._device.host, self._device.port, self._source.keepalive, **self._session()
@@ -307,8 +310,6 @@ class Subscriber:
             reconnect_on_failure=False,
         )
         client.connect_timeout = source.timeout
-        if source.user:
-            client.username_pw_set(source.user, source.password)
         context = source.trust()
         if context is not None:
             client.tls_set_context(context)

@@ -332,6 +332,10 @@ def check_an_entry_may_hold_samples_and_controls(open_journal: Opener) -> None:
     for _ in range(2):
         entries = list(journal.read(START, 10))
         assert [entry.controls for entry in entries] == [said, said[:1]]
+        found = list(journal.controls("collector", START))
+        assert found == [(entry.arrived, said[0]) for entry in entries]
+        assert [one for _, one in journal.controls("alert", START)] == [said[1]]
+        assert not list(journal.controls("collector", Offset(2)))
         assert [entry.samples.num_rows for entry in entries] == [1, 0]
         assert (journal.cursor("test"), journal.cursor("other")) == ("1", "7")
         journal.close()
