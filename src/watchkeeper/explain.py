@@ -21,6 +21,7 @@ import pyarrow.dataset as pads
 from watchkeeper import policies
 from watchkeeper.core.state import Rulebook
 from watchkeeper.errors import InputError
+from watchkeeper.flags import Flags, Gate
 from watchkeeper.model import STATES, Contribution, Floats, Millis, Times
 from watchkeeper.results import STAMP
 
@@ -168,8 +169,9 @@ def _last_of_each(scores: pa.Table) -> pa.Table:
 
 def _policies(rulebook: Rulebook, history: History, t: int) -> list[dict[str, Any]]:
     """Judge the entity's own history again; guards that look across entities see only this one."""
-    held, _, _ = policies.judge(rulebook.policies, policies.nothing_held(), history)
-    return [policies.explain_silence(one, held, history, t, 0) for one in rulebook.policies]
+    gate = Gate(Flags(rulebook.flags), rulebook.needs)
+    held, _, _ = policies.judge(rulebook.policies, policies.nothing_held(), history, gate)
+    return [policies.explain_silence(one, held, history, t, 0, gate) for one in rulebook.policies]
 
 
 def _decisions(folder: Path, entity: str, until: int) -> list[dict[str, Any]]:

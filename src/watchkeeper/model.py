@@ -90,8 +90,7 @@ class Control:
     """An input that is not telemetry: a new rulebook, an approval, a silence, a start.
 
     :param kind: `rulebook`, `started`, `stopped`, `collector`, `released`, `silence`, `flag`, …
-    :param actor: who or what caused it.
-    :param body: canonical JSON.
+    :param actor: who or what caused it. :param body: canonical JSON.
     """
 
     kind: str
@@ -201,6 +200,7 @@ class Outcome(StrEnum):
     RATE = "rate"  # too many acts in the window
     BLAST_RADIUS = "blast_radius"  # too many, or too large a share, of the entities at once
     COVERAGE = "coverage"  # too little is known about the entity
+    FLAG = "flag"  # a feature flag that the policy, or one of its actions, needs is off
 
 
 @dataclass(frozen=True, slots=True)

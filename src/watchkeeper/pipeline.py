@@ -24,6 +24,7 @@ from watchkeeper.core import Concluded, Observed, checkpoint
 from watchkeeper.core.state import BEGINNING, Rulebook, State
 from watchkeeper.engines import Engine
 from watchkeeper.errors import ActionRefused, CorruptionError, VerifyError
+from watchkeeper.flags import CONTROL as FLIP
 from watchkeeper.journal import Journal
 from watchkeeper.key_table import KeyTable
 from watchkeeper.ledger import Ledger, step_link_body
@@ -240,8 +241,10 @@ class Decider:
             before = self.fold.rulebook
             with self._spent("score"):
                 observed = self.fold.take(entry)
-            if self.fold.rulebook is not before and entry.offset > self._begun:
-                self._name_models(entry)
+            if entry.offset > self._begun:
+                if self.fold.rulebook is not before:
+                    self._name_models(entry)
+                self._name_flips(entry)
             if observed is not None and self.fold.state is not None:
                 self._watch(observed, self.fold.state)
             count += 1
@@ -281,6 +284,13 @@ class Decider:
         assert self.fold.rulebook is not None
         facts = {"from_entry": entry.offset, **self.fold.rulebook.models()}
         self._ledger.note("rulebook", entry.arrived, canonical(facts))
+
+    def _name_flips(self, entry: Entry) -> None:
+        """Tell the audit chain who switched which flag, and why."""
+        for control in entry.controls:
+            if control.kind == FLIP:
+                facts = {"entry": entry.offset, "by": control.actor, **json.loads(control.body)}
+                self._ledger.note(FLIP, entry.arrived, canonical(facts))
 
     def _save_now_and_then(self) -> None:
         if self._done - self._saved < CHECKPOINT_EVERY or not self._saver.ready():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from typing import Any
 
 from watchkeeper import __version__, pipeline
 from watchkeeper.bulk import versions
-from watchkeeper.core import Observed
-from watchkeeper.core.state import Rulebook, State
+from watchkeeper.core import Observed, checkpoint
+from watchkeeper.core.state import BEGINNING, Rulebook, State
 from watchkeeper.engines import Engine
 from watchkeeper.errors import NothingToRead
+from watchkeeper.flags import CONTROL as FLIP
+from watchkeeper.flags import Flags
 from watchkeeper.journal import Journal
+from watchkeeper.ledger import Ledger
 from watchkeeper.model import Counts, Millis, Offset
 from watchkeeper.pipeline import Fold, Reread
 from watchkeeper.reports import Facts, Findings
@@ -126,3 +130,16 @@ def _carry(journal: Journal, fold: Fold, results: Results, progress: Progress) -
     until = Millis(int(concluded.panel.ticks[-1]))
     since = Millis(first) if first is not None else until
     return Rerun(fold.rulebook, fold.state, counts, since, until, results.settle())
+
+
+def flags_now(journal: Journal, ledger: Ledger) -> Flags:
+    """Return the feature flags as they are at the end of the journal."""
+    newest = ledger.checkpoint()
+    flags = checkpoint.flags(newest) if newest is not None else Flags()
+    for entry in pipeline.entries(journal, newest.offset if newest is not None else BEGINNING):
+        for control in entry.controls:
+            if control.kind == "rulebook":
+                flags = flags.adopt(json.loads(control.body).get("flags", {}))
+            elif control.kind == FLIP:
+                flags = flags.take(control)
+    return flags

@@ -17,7 +17,11 @@ DETAIL_MAX = 500  # characters of a receipt's detail; the ledger keeps it for ev
 
 
 class Action(Protocol):
-    """One way to act on the world. Its fields are its configuration."""
+    """One way to act on the world. Its fields are its configuration.
+
+    One that leaves this host alone says so with a class attribute `at_home = True`; policies may
+    use the others only while the flag of their type is on.
+    """
 
     def perform(self, order: Order) -> str:
         """Do it and say what came of it in one line. Doing the same `order.key` twice is harmless.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from watchkeeper.errors import ActionRetry
 from watchkeeper.model import Order
@@ -16,6 +16,8 @@ TEXT_MAX = 1_024  # characters of one text; a label of a megabyte must not becom
 @dataclass(frozen=True)
 class Log:
     """Standard error. What is not plain ASCII is escaped: a name cannot forge a second line."""
+
+    at_home: ClassVar[bool] = True
 
     def perform(self, order: Order) -> str:
         """Write one line; the same order again writes the same line.

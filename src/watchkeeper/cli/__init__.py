@@ -29,6 +29,7 @@ COMMANDS = {
     "report": "Print or write a report of a running or stopped house.",
     "status": "Say how the house and its entities are, in one screen.",
     "quarantine": "List rejected samples, or offer them again.",
+    "flag": "List feature flags, or switch one on or off.",
     "check": "Check configuration, contracts and policies.",
     "schema": "Print the JSON schema of a file format.",
     "doctor": "Look for trouble with this machine and this installation.",

@@ -126,6 +126,7 @@ def _serve(
     dry_run: bool,
 ) -> int:
     from watchkeeper.cli._house import stores
+    from watchkeeper.features import offer
     from watchkeeper.live import Live
     from watchkeeper.service import Service
 
@@ -138,6 +139,7 @@ def _serve(
             return _furnished(settings, journal, ledger, dry_run=dry_run)
 
         service = Service(furnished(settings), stop, now, once=once)
+        service.features.ask = offer(service.features.flags).get_boolean_value
         live = Live(service, "this fleet", now)
         service.watch = live.recent.add
         if door is None:
@@ -156,8 +158,8 @@ def _furnished(settings: Config, journal: Journal, ledger: Ledger, *, dry_run: b
     from watchkeeper import config
     from watchkeeper.service import House
 
-    for name in settings.switched_off:
-        say(f"source {name!r} reaches out to other hosts and is off; see flags: in the docs")
+    for kind in settings.experimental:
+        say(f"detector {kind!r} is experimental and off; see flags: in the docs")
     return House(
         rulebook=config.without_acts(settings.rules) if dry_run else settings.rules,
         sources=settings.sources,
@@ -167,6 +169,7 @@ def _furnished(settings: Config, journal: Journal, ledger: Ledger, *, dry_run: b
         engine=settings.engine,
         reread=config.read_rulebook,
         limits=settings.limits,
+        switches=settings.switches,
     )
 
 
@@ -277,6 +280,9 @@ def _tell(settings: Config, service: Service, address: str) -> None:
         if not service.ready.wait(PATIENCE):
             say("starting; the very first start compiles its kernels, up to half a minute")
         service.ready.wait()
+        for name, (flag, default) in service.house.switches.items():
+            if not service.features.ask(flag, default):
+                say(f"source {name!r} is off; `watchkeeper flag on {flag}` or flags: switch it on")
         say(f"page    http://{address}/")
         say(f"push    http://{address}/api/v1/write and others; see docs/receivers.md")
         say(f"data    {settings.data.absolute()}")

@@ -7,7 +7,6 @@ are alive. `rulebook` is the part of it that judges, as a document for the journ
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from watchkeeper.config._yaml import Node, Place, Problem, parse
 from watchkeeper.contracts import Contract
 from watchkeeper.core.state import Rulebook
 from watchkeeper.engines import Engine
+from watchkeeper.flags import Switch, needed
 from watchkeeper.policies import Policy
 from watchkeeper.receivers import Limits, Receiver
 from watchkeeper.secrets import Keeper
@@ -41,6 +41,7 @@ __all__ = [
     "Problem",
     "build",
     "default",
+    "known_flags",
     "load",
     "read_listen",
     "read_rulebook",
@@ -59,7 +60,8 @@ class Config:
 
     :param rules: what everything is judged by. :param data: folder of journal and ledger.
     :param reserve: what is left free of the disk of that folder.
-    :param switched_off: configured sources that no flag lets reach out, by name.
+    :param switches: the flag of each source, by the source's name.
+    :param experimental: configured detectors that no flag switches on.
     :param actions: what policies may do, by name. :param files: what was read, in order.
     :param keeper: who has the secrets, and renews them while they are in use.
     """
@@ -72,7 +74,8 @@ class Config:
     receivers: tuple[Receiver, ...]
     limits: Limits
     sources: tuple[Source, ...]
-    switched_off: tuple[str, ...]
+    switches: Mapping[str, Switch]
+    experimental: tuple[str, ...]
     actions: Mapping[str, Action]
     engine: Engine
     files: tuple[Path, ...]
@@ -196,17 +199,23 @@ def _assembled(
     _check_names(sources, parts["sources"], "sources", found)
     _check_names(receivers, parts["receivers"], "receivers", found)
     _check_routes(receivers, parts["receivers"], found)
-    _check_flags(parts["flags"], found)
+    _check_flags(parts["flags"], policies, found)
     if found or settings is None:
         return None
-    kinds = [str(item.data()["type"]) for item in _items(parts["sources"])]
-    on = [_switched_on(*one, settings.flags) for one in zip(sources, kinds, strict=True)]
-    running = tuple(itertools.compress(sources, on))
-    asleep = tuple(one.name for one, is_on in zip(sources, on, strict=True) if not is_on)
-    rules = compose(settings.tick, contracts, detectors, health, policies)
+    flags = settings.flags
+    switches = {
+        source.name: Switch(f"source.{kind}", getattr(source, "at_home", False))
+        for source, kind in zip(sources, _kinds(_items(parts["sources"])), strict=True)
+    }
+    detectors, asleep = _awake(detectors, _kinds(_items(parts["detectors"])), flags)
+    kinds = {name: str(node.data()["type"]) for name, node in _mapping(parts["actions"]).items()}
+    needs = {name: needed(action, "action", kinds[name]) for name, action in actions.items()}
+    needs = {name: flag for name, flag in sorted(needs.items()) if flag}
+    rules = compose(settings.tick, contracts, detectors, health, policies, flags, needs)
     data, packs = Path(settings.data), tuple(settings.packs)
     return Config(
-        rules, data, reserve, settings.listen, packs, tuple(receivers), limits, running, asleep,
+        rules, data, reserve, settings.listen, packs, tuple(receivers), limits, tuple(sources),
+        switches, asleep,
         actions, engine, files, keeper,
     )  # fmt: skip
 
@@ -238,6 +247,11 @@ def _packed(
     return contracts, policies
 
 
+def _mapping(node: Node) -> Mapping[str, Node]:
+    """Return the fields of a mapping; what is no mapping was found already."""
+    return node.value if isinstance(node.value, dict) else {}
+
+
 def _items(node: Node) -> list[Node]:
     """Return the elements of a list; what is no list was found already."""
     return node.value if isinstance(node.value, list) else []
@@ -255,7 +269,7 @@ def _built(
 
 def _named(family: str, node: Node, found: list[Problem], keeper: Keeper) -> dict[str, Any]:
     """Build the plugs of a mapping; None for those that cannot be."""
-    named = node.value if isinstance(node.value, dict) else {}
+    named = _mapping(node)
     return {
         name: assemble(family, item, (family, name), found, keeper) for name, item in named.items()
     }
@@ -263,7 +277,7 @@ def _named(family: str, node: Node, found: list[Problem], keeper: Keeper) -> dic
 
 def _stores(node: Node, found: list[Problem], keeper: Keeper) -> None:
     """Build the stores of secrets, last those that are opened with a secret of another."""
-    named = node.value if isinstance(node.value, dict) else {}
+    named = _mapping(node)
     stores: dict[str, Any] = {}
     for name in sorted(named, key=lambda name: _refers(named[name])):
         store = assemble("secrets", named[name], ("secrets", name), found, keeper)
@@ -274,13 +288,22 @@ def _stores(node: Node, found: list[Problem], keeper: Keeper) -> None:
 
 
 def _refers(node: Node) -> bool:
-    fields = node.value.values() if isinstance(node.value, dict) else ()
-    return any(isinstance(child.value, dict) for child in fields)
+    return any(isinstance(child.value, dict) for child in _mapping(node).values())
 
 
-def _switched_on(source: Source, kind: str, flags: Mapping[str, bool]) -> bool:
-    """Return whether a source may run: one that asks only this host needs no flag."""
-    return flags.get(f"source.{kind}", getattr(source, "at_home", False))
+def _awake(
+    detectors: Sequence[Any], kinds: Sequence[str], flags: Mapping[str, bool]
+) -> tuple[list[Any], tuple[str, ...]]:
+    """Return the detectors without those that are experimental and off, and the types of those."""
+    wanted = [needed(one, "detector", kind) for one, kind in zip(detectors, kinds, strict=True)]
+    on = [not flag or flags.get(flag, False) for flag in wanted]
+    awake = [one for one, is_on in zip(detectors, on, strict=True) if is_on]
+    return awake, tuple(kind for kind, is_on in zip(kinds, on, strict=True) if not is_on)
+
+
+def _kinds(nodes: Sequence[Node]) -> list[str]:
+    """Return the types of plugs that were built."""
+    return [str(node.data()["type"]) for node in nodes]
 
 
 def _check_names(plugs: Sequence[Any], node: Node, family: str, found: list[Problem]) -> None:
@@ -299,10 +322,17 @@ def _check_routes(receivers: Sequence[Receiver], node: Node, found: list[Problem
         found.append(problem(node, ("receivers",), message, "give one another path"))
 
 
-def _check_flags(node: Node, found: list[Problem]) -> None:
+def known_flags(policies: Sequence[Policy]) -> list[str]:
+    """Return every flag that switches something: of plugs, and what policies name."""
+    families = (("source", "sources"), ("action", "actions"), ("detector", "detectors"))
+    of_plugs = [f"{word}.{kind}" for word, family in families for kind in plugins.kinds(family)]
+    return sorted({*of_plugs, *(policy.flag for policy in policies if policy.flag)})
+
+
+def _check_flags(node: Node, policies: Sequence[Policy], found: list[Problem]) -> None:
     """A flag nobody knows would silently switch nothing."""
-    known = [f"source.{kind}" for kind in plugins.kinds("sources")]
-    for name, child in node.value.items() if isinstance(node.value, dict) else ():
+    known = known_flags(policies)
+    for name, child in _mapping(node).items():
         if name not in known:
             hint = suggestion(name, known) or f"known flags: {', '.join(known)}"
             found.append(problem(child, ("flags", name), f"no such flag {name!r}", hint))

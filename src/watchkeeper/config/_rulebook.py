@@ -28,8 +28,13 @@ def compose(
     detectors: Sequence[Detector[Any]],
     health: HealthModel[Any],
     rules: Sequence[policies.Policy],
+    flags: Mapping[str, bool],
+    needs: Mapping[str, str],
 ) -> Rulebook:
-    """Return a rulebook of live parts, its document written out with every default."""
+    """Return a rulebook of live parts, its document written out with every default.
+
+    Flags are left out while there are none.
+    """
     document = {
         "schema": SCHEMA,
         "tick_ms": tick,
@@ -38,15 +43,21 @@ def compose(
         "health": _spec("health", health),
         "policies": [_full(one) for one in rules],
     }
+    document |= {"flags": dict(flags)} if flags else {}
+    document |= {"needs": dict(needs)} if needs else {}
     canonical(document)  # refuses at once what the journal could not spell
     ensemble = Ensemble(tuple(detectors))
-    return Rulebook(document, tick, tuple(catalogues), ensemble, health, tuple(rules))
+    parts = (tuple(catalogues), ensemble, health, tuple(rules))
+    return Rulebook(document, tick, *parts, dict(flags), dict(needs))
 
 
 def without_acts(rules: Rulebook) -> Rulebook:
     """Return the same rulebook with every policy in dry run: it decides and owes nothing."""
     calm = [policy.model_copy(update={"mode": "dry_run"}) for policy in rules.policies]
-    return compose(rules.tick, rules.contracts, rules.ensemble.detectors, rules.health, calm)
+    return compose(
+        rules.tick, rules.contracts, rules.ensemble.detectors, rules.health, calm, rules.flags,
+        rules.needs,
+    )  # fmt: skip
 
 
 def read_rulebook(document: Mapping[str, Any]) -> Rulebook:
@@ -69,6 +80,8 @@ def read_rulebook(document: Mapping[str, Any]) -> Rulebook:
         Ensemble(tuple(_rebuilt("detectors", spec) for spec in document["detectors"])),
         _rebuilt("health", document["health"]),
         tuple(policies.read(one, "rulebook") for one in document["policies"]),
+        document.get("flags", {}),
+        document.get("needs", {}),
     )
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from watchkeeper.contracts import traits
@@ -26,6 +27,8 @@ from watchkeeper.core.state import KEEP_EVERY, Arrived, Kept, Pending, Rulebook,
 from watchkeeper.detectors import Samples
 from watchkeeper.detectors._ensemble import Scores
 from watchkeeper.engines import Engine
+from watchkeeper.flags import CONTROL as FLIP
+from watchkeeper.flags import Flags, Gate
 from watchkeeper.health import Evidence, Roster
 from watchkeeper.model import (
     KEYS,
@@ -36,7 +39,6 @@ from watchkeeper.model import (
     Cursor,
     Decision,
     Entry,
-    Flags,
     Millis,
     Offset,
     Order,
@@ -83,6 +85,7 @@ def fresh(rulebook: Rulebook) -> State:
         detectors=rulebook.ensemble.fresh(0),
         health=rulebook.health.fresh(),
         held=nothing_held(),
+        flags=Flags(rulebook.flags),
     )
 
 
@@ -167,7 +170,9 @@ def conclude(
     roster = Roster(state.series.entity, state.traits.weight)
     state.health, health = rulebook.health.assess(state.health, seen, ticks, roster)
     panel = Panel(ticks, state.series.entities, health, state.series, seen, state.now)
-    state.held, decisions, orders = judge(rulebook.policies, state.held, panel)
+    state.held, decisions, orders = judge(
+        rulebook.policies, state.held, panel, Gate(state.flags, rulebook.needs)
+    )
     panel.settle()
     state.tick = Millis(int(ticks[-1]))
     return state, Concluded(panel, decisions, orders)
@@ -195,6 +200,9 @@ def take(
     state = enrol(rulebook, state, entry.new)
     state.offset, state.arrived = entry.offset, entry.arrived
     state.pending.counts += Counts(rejected=entry.rejected.num_rows)
+    for control in entry.controls:
+        if control.kind == FLIP:
+            state.flags = state.flags.take(control)
     columns = entry.samples
     if columns.num_rows == 0:
         return state, None
@@ -224,6 +232,7 @@ def adopt(old: Rulebook, new: Rulebook, state: State) -> State:
         state = _said_again(state, state.tick, 0)  # a new model has heard nobody yet
     else:  # what it made of the weights before is forgotten
         state.health = new.health.load(new.health.dump(state.health))
+    state.flags = state.flags.adopt(new.flags)
     if old.tick != new.tick:  # what is pending must fall into the first new tick
         state.tick = Millis(max(state.tick, state.arrived - 1) // new.tick * new.tick)
     return state
@@ -359,7 +368,7 @@ def _slices(samples: Samples, workers: int) -> list[Samples]:
     return [pick(samples, slice(a, b)) for a, b in itertools.pairwise(cuts) if a < b]
 
 
-def _with_ends(evidence: Arrived, offered: Samples, ended: Flags) -> Arrived:
+def _with_ends(evidence: Arrived, offered: Samples, ended: npt.NDArray[np.bool_]) -> Arrived:
     """Return evidence of all samples in the order offered; a stale marker is a past deadline."""
     score, deadline = np.zeros(len(ended)), offered.arrived - np.int64(1)
     score[~ended], deadline[~ended] = evidence.score, evidence.deadline

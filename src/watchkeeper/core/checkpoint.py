@@ -25,6 +25,7 @@ from watchkeeper.core.state import Kept, Rulebook, State, Texts
 from watchkeeper.detectors._checkpoint import load as load_detectors
 from watchkeeper.detectors._checkpoint import pieces as pieces_of_detectors
 from watchkeeper.errors import CorruptionError
+from watchkeeper.flags import Flags
 from watchkeeper.model import KEYS, Checkpoint, Millis, Offset, Times, append, canonical
 from watchkeeper.policies import dump as dump_held
 from watchkeeper.policies import load as load_held
@@ -52,6 +53,7 @@ class Picture(NamedTuple):
     names: tuple[Texts, ...]  # in order of KEYS
     held: bytes
     columns: Columns
+    flipped: Mapping[str, bool]
 
 
 def picture(rulebook: Rulebook, state: State) -> Picture:
@@ -63,6 +65,7 @@ def picture(rulebook: Rulebook, state: State) -> Picture:
     return Picture(
         rulebook, state.offset, state.tick, state.arrived,
         tuple(column.frozen() for column in names), dump_held(state.held), columns,
+        state.flags.flipped,
     )  # fmt: skip
 
 
@@ -92,6 +95,7 @@ def pieces(of: Picture) -> Iterator[bytes]:
             "offset": of.offset,
             "tick": of.tick,
             "arrived": of.arrived,
+            "flipped": of.flipped,
             "parts": [[name, len(body)] for name, body in parts.items()],
         }
     ).encode()
@@ -140,7 +144,15 @@ def load(
     state.held = load_held(parts["held"])
     state.offset, state.arrived = Offset(header["offset"]), Millis(header["arrived"])
     state.tick = Millis(header["tick"])
+    state.flags = Flags(rulebook.flags, header.get("flipped", {}))
     return rulebook, state
+
+
+def flags(checkpoint: Checkpoint) -> Flags:
+    """Return the feature flags that a checkpoint holds, without the rest of it."""
+    size = int.from_bytes(checkpoint.body[:8], "little")
+    header = json.loads(bytes(checkpoint.body[8 : 8 + size]))
+    return Flags(header["rulebook"].get("flags", {}), header.get("flipped", {}))
 
 
 def _copied(value: Any, into: Any) -> Any:

@@ -17,11 +17,11 @@ import pyarrow as pa
 from watchkeeper.contracts import Contract
 from watchkeeper.core.panel import Current
 from watchkeeper.detectors._ensemble import Ensemble, models
+from watchkeeper.flags import Flags
 from watchkeeper.health import HealthModel
 from watchkeeper.model import (
     KEYS,
     Counts,
-    Flags,
     Floats,
     Millis,
     Offset,
@@ -44,6 +44,7 @@ class Rulebook:
 
     :param document: JSON-able; its digest names the rulebook in every step.
     :param tick: milliseconds between evaluations.
+    :param flags: feature flags as configured. :param needs: the flag of each action that needs one.
     """
 
     document: Mapping[str, Any]
@@ -52,6 +53,8 @@ class Rulebook:
     ensemble: Ensemble
     health: HealthModel[Any]
     policies: tuple[Policy, ...]
+    flags: Mapping[str, bool] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,9 +114,9 @@ class Texts(Sequence[str]):
             self._rows[number] = (len(self.code), rows)
         return rows
 
-    def matches(self, text: str, rows: Rows) -> Flags:
+    def matches(self, text: str, rows: Rows) -> npt.NDArray[np.bool_]:
         """Return which of some rows have a text."""
-        matched: Flags = self.code[rows] == self.number.get(text, -1)
+        matched: npt.NDArray[np.bool_] = self.code[rows] == self.number.get(text, -1)
         return matched
 
     def frozen(self) -> Texts:
@@ -189,6 +192,7 @@ class State:
     detectors: Any
     health: Any
     held: Held
+    flags: Flags = field(default_factory=Flags)
     tick: Millis = START  # the last tick evaluated
     offset: Offset = BEGINNING
     arrived: Millis = START

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from watchkeeper.http import api, pages, probes, table
+from watchkeeper.http import api, flags, pages, probes, table
 from watchkeeper.http._guard import Guard
 from watchkeeper.http.answers import failed, refused
 from watchkeeper.http.view import HouseView
@@ -20,7 +20,12 @@ from watchkeeper.http.view import HouseView
 
 def endpoints(view: HouseView) -> list[table.Endpoint]:
     """Return everything but the doors."""
-    return [*pages.endpoints(view), *probes.endpoints(view), *api.endpoints(view)]
+    return [
+        *pages.endpoints(view),
+        *probes.endpoints(view),
+        *api.endpoints(view),
+        *flags.endpoints(view),
+    ]
 
 
 def app(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from watchkeeper.reports import Findings
@@ -19,6 +19,16 @@ class HouseView(Protocol):
 
     def metrics(self) -> bytes:
         """Return our own metrics in Prometheus' text format 0.0.4."""
+
+    def flags(self) -> Sequence[Mapping[str, Any]]:
+        """Return every feature flag: `flag`, `on`, `said_by`."""
+
+    def flip(self, name: str, on: bool, actor: str, reason: str) -> None:
+        """Switch a feature flag; return when that is durable.
+
+        :raises KeyError: no such flag switches anything here.
+        :raises StoreError: it cannot be written down now.
+        """
 
     def ready(self) -> tuple[bool, str]:
         """Return whether telemetry can be taken in now, and why in one line."""

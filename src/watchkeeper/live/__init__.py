@@ -15,6 +15,7 @@ import pyarrow as pa
 from watchkeeper import __version__
 from watchkeeper.bulk import versions
 from watchkeeper.core.state import KEEP_EVERY
+from watchkeeper.flags import flip
 from watchkeeper.live._metrics import exposition
 from watchkeeper.live._recent import Recent
 from watchkeeper.model import REJECTS, Assessed, Millis, Offset
@@ -22,6 +23,7 @@ from watchkeeper.reports import Facts, Findings, gather
 from watchkeeper.reports._words import rfc3339
 from watchkeeper.results import HEALTH_FILE, health_rows
 from watchkeeper.service import Service
+from watchkeeper.sources import Source
 
 WINDOW = Millis(3 * 3_600_000)  # of health shown on the page
 REJECTS_SHOWN = 50  # journal entries with rejects
@@ -94,10 +96,8 @@ class Live:
                 f"{receiver}: {outcome}": count
                 for (receiver, outcome), count in sorted(traffic.requests.items())
             },
-            "sources": {
-                source.name: progress.failing.get(source.name, "ok")
-                for source in service.house.sources
-            },
+            "sources": {source.name: self._standing(source) for source in service.house.sources},
+            "flags": self.flags(),
             "targets": {
                 name: [one._asdict() for one in states()]
                 for name, reader in sorted(service.readers().items())
@@ -105,6 +105,41 @@ class Live:
             },
             "entities": len(self._current()),
         }
+
+    def flags(self) -> list[dict[str, Any]]:
+        """Return every feature flag that switches something here, or was said to be on or off."""
+        house, now = self.service.house, self.service.features.flags()
+        defaults: dict[str, bool] = dict(house.switches.values())
+        needed = {*house.rulebook.needs.values(), *(p.flag for p in house.rulebook.policies)}
+        names = {*now.configured, *now.flipped, *defaults, *needed} - {""}
+        return [
+            {
+                "flag": name,
+                "on": self.service.features.ask(name, defaults.get(name, False)),
+                "said_by": "flip"
+                if name in now.flipped
+                else "configuration"
+                if name in now.configured
+                else "default",
+            }
+            for name in sorted(names)
+        ]
+
+    def flip(self, name: str, on: bool, actor: str, reason: str) -> None:
+        """Switch a feature flag; return when that is durable.
+
+        :raises KeyError: no such flag switches anything here.
+        :raises StoreError: it cannot be written down now.
+        """
+        if name not in {one["flag"] for one in self.flags()}:
+            raise KeyError(name)
+        self.service.features.flip(flip(name, on, actor, reason))
+
+    def _standing(self, source: Source) -> str:
+        switch = self.service.house.switches.get(source.name)
+        if switch is not None and not self.service.features.ask(*switch):
+            return f"off: flag {switch.flag}"
+        return self.service.progress.failing.get(source.name, "ok")
 
     def metrics(self) -> bytes:
         """Return the Prometheus text exposition of the house's own metrics."""

@@ -19,8 +19,10 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     WithJsonSchema,
+    model_serializer,
 )
 
 from watchkeeper.model import digest as sha256
@@ -29,6 +31,7 @@ from watchkeeper.policies._cel import condition
 _UNITS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000,
           "m": 60_000, "s": 1_000, "ms": 1}  # fmt: skip
 _DURATION = re.compile("".join(rf"(?:(\d{{1,9}}){unit})?" for unit in _UNITS))
+FLAG = r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,99})?$"
 DURATION_MAX = 10 * _UNITS["y"]
 
 
@@ -126,6 +129,15 @@ class Policy(_Strict):
     coverage_min: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="do not act on an entity with less coverage"
     )
+    flag: Annotated[str, StringConstraints(pattern=FLAG)] = Field(
+        default="", description="acts only while this feature flag is on"
+    )
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `flag` out where there is none: policies of before it keep their digests."""
+        written: dict[str, Any] = write(self)
+        return written if self.flag else {k: v for k, v in written.items() if k != "flag"}
 
     def matches(self, entity: str) -> bool:
         """Return whether the policy looks at this entity (`type:name`)."""

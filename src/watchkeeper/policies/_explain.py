@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from watchkeeper.flags import OPEN, Gate
 from watchkeeper.model import Phase
 from watchkeeper.policies import _trace
 from watchkeeper.policies._cel import condition
@@ -19,10 +20,13 @@ from watchkeeper.policies._phases import FIRING, NONE, PENDING, exists
 PHASES = tuple(Phase)
 
 
-def explain_silence(policy: Policy, held: Held, view: View, t: int, e: int) -> dict[str, Any]:
+def explain_silence(
+    policy: Policy, held: Held, view: View, t: int, e: int, gate: Gate = OPEN
+) -> dict[str, Any]:
     """Say where one entity stands with one policy at tick `t` of the view, and what it waits for.
 
     :param held: the memory after the view's last tick, or a later one.
+    :param gate: the feature flags as they are, and which of them actions need.
     :returns: JSON-able: `policy`, `version`, `entity`, `at`, `matched`, `phase`, `clauses` (text,
         values, held), `to_hold_ms` (how long `when` has still to hold; None while it does not),
         `guards` (what they would say to an act now), `outcome`, and `why`, one sentence.
@@ -38,7 +42,7 @@ def explain_silence(policy: Policy, held: Held, view: View, t: int, e: int) -> d
     now, phase = int(view.ticks[t]), int(standing.course.phase[e])
     since = int(standing.course.since[e])
     waits = max(0, policy.hold - (now - since)) if phase == PENDING else None
-    outcome, verdicts = ask(policy, _facts(standing, view, t, e))
+    outcome, verdicts = ask(policy, _facts(standing, view, t, e, gate))
     return {
         "policy": policy.name,
         "version": digest(policy),
@@ -54,7 +58,8 @@ def explain_silence(policy: Policy, held: Held, view: View, t: int, e: int) -> d
     }
 
 
-def _facts(standing: Standing, view: View, t: int, e: int) -> Facts:
+def _facts(standing: Standing, view: View, t: int, e: int, gate: Gate) -> Facts:
+    wanted = gate.wanted(standing.policy.flag, standing.policy.action)
     now, acted = int(view.ticks[t]), int(standing.acted[e])
     recent = standing.recent[standing.recent > now - standing.policy.rate.window]
     return Facts(
@@ -63,6 +68,8 @@ def _facts(standing: Standing, view: View, t: int, e: int) -> Facts:
         recent=len(recent),
         in_force=int(standing.in_force.sum()),
         fleet=int(np.count_nonzero(exists(view.coverage)[t] & standing.matched)),
+        wanted=wanted,
+        off=gate.off(wanted),
     )
 
 

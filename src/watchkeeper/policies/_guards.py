@@ -21,6 +21,7 @@ class Facts(NamedTuple):
     :param recent: acts of this policy within its rate window.
     :param in_force: entities that this policy has acted on and that still fire.
     :param fleet: entities the policy looks at and of which anything is expected.
+    :param wanted: feature flags that the policy and its actions need. :param off: those not on.
     """
 
     coverage: float
@@ -28,6 +29,8 @@ class Facts(NamedTuple):
     recent: int
     in_force: int
     fleet: int
+    wanted: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
 
 
 class Verdict(NamedTuple):
@@ -76,6 +79,14 @@ def blast_radius(policy: Policy, facts: Facts) -> Verdict:
     )  # fmt: skip
 
 
+def flag(policy: Policy, facts: Facts) -> Verdict:
+    """A feature flag that the policy, or one of its actions, needs is off."""
+    seen = f"off: {', '.join(facts.off)}" if facts.off else "on"
+    return Verdict(
+        "flag", f"on: {', '.join(facts.wanted)}", seen, Outcome.FLAG if facts.off else None
+    )
+
+
 def mode(policy: Policy, facts: Facts) -> Verdict:
     """The policy is not switched on."""
     dry = policy.mode == "dry_run"
@@ -83,8 +94,13 @@ def mode(policy: Policy, facts: Facts) -> Verdict:
 
 
 GUARDS: tuple[Callable[[Policy, Facts], Verdict], ...] = (
-    coverage, cooldown, rate, blast_radius, mode,
+    coverage, cooldown, rate, blast_radius, flag, mode,
 )  # fmt: skip
+
+
+def _asked(guard: Callable[[Policy, Facts], Verdict], facts: Facts) -> bool:
+    """Every guard but that of flags, where no flag is needed."""
+    return guard is not flag or bool(facts.wanted)
 
 
 def allowed_at_once(policy: Policy, fleet: int) -> int:
@@ -95,7 +111,7 @@ def allowed_at_once(policy: Policy, fleet: int) -> int:
 
 def ask(policy: Policy, facts: Facts) -> tuple[Outcome, tuple[Verdict, ...]]:
     """Ask every guard; return ORDERED, or what the first that blocks says, and all answers."""
-    verdicts = tuple([guard(policy, facts) for guard in GUARDS])
+    verdicts = tuple([guard(policy, facts) for guard in GUARDS if _asked(guard, facts)])
     for verdict in verdicts:
         if verdict.blocks is not None:
             return verdict.blocks, verdicts

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from watchkeeper.flags import OPEN, Gate
 from watchkeeper.model import (
     STATES,
     Contribution,
@@ -24,7 +25,7 @@ from watchkeeper.policies._cel import condition
 from watchkeeper.policies._cells import Block, Picked, View
 from watchkeeper.policies._columns import evaluate
 from watchkeeper.policies._document import Policy, digest
-from watchkeeper.policies._guards import Facts, ask
+from watchkeeper.policies._guards import Facts, ask, flag
 from watchkeeper.policies._held import Held, Standing, fresh, grow
 from watchkeeper.policies._phases import (
     FIRING,
@@ -60,23 +61,26 @@ class Scene(NamedTuple):
     block: Block
     exists: Flags
     unknown: Flags
+    gate: Gate
 
 
 def judge(
-    policies: Sequence[Policy], held: Held, view: View
+    policies: Sequence[Policy], held: Held, view: View, gate: Gate = OPEN
 ) -> tuple[Held, list[Decision], list[Order]]:
     """Follow every entity through every policy, tick by tick.
 
     Decisions and orders come in order of (tick, policy, entity). The memory is handed over. A
     policy whose digest is not in the memory starts fresh; one that is no longer among `policies`
     ends what it began.
+
+    :param gate: the feature flags as they are, and which of them actions need.
     """
     before = {standing.version: standing for standing in held.standings}
     versions = [digest(policy) for policy in policies]
     assert len(set(versions)) == len(versions), "the same policy is given twice"
     if len(view.ticks) == 0:
         return held, [], []
-    scene = Scene(view, Block(view), exists(view.coverage), np.isnan(view.health))
+    scene = Scene(view, Block(view), exists(view.coverage), np.isnan(view.health), gate)
     found: list[Concluded] = []
     for rank, (version, standing) in enumerate(before.items(), -len(before)):
         if version not in versions:
@@ -161,6 +165,8 @@ class _Acts:
         self.scene, self.standing, self.policy = scene, standing, standing.policy
         self.recent: list[int] = standing.recent.tolist()
         self.in_force = int(standing.in_force.sum())
+        self.wanted = scene.gate.wanted(self.policy.flag, self.policy.action)
+        self.off = scene.gate.off(self.wanted)
         self._fleet = (-1, 0)
 
     def fleet(self, t: int) -> int:
@@ -176,7 +182,9 @@ class _Acts:
         oldest = bisect_right(self.recent, now - self.policy.rate.window)
         del self.recent[:oldest]
         rested = None if acted == NONE else now - acted
-        return Facts(coverage, rested, len(self.recent), self.in_force, self.fleet(t))
+        return Facts(
+            coverage, rested, len(self.recent), self.in_force, self.fleet(t), self.wanted, self.off
+        )
 
     def take(self, t: int, e: int, phase: int, coverage: float) -> tuple[Outcome, str]:
         """Decide what one change leads to; return the outcome and what the guards said."""
@@ -186,6 +194,9 @@ class _Acts:
             self.in_force -= 1
             if not policy.resolve:
                 return Outcome.NOTHING_TO_DO, ""
+            if self.off:
+                said = flag(policy, self.facts(t, e, coverage))
+                return Outcome.FLAG, _trace.guards((said,))
             return (Outcome.DRY_RUN if policy.mode == "dry_run" else Outcome.ORDERED), ""
         if phase != FIRING or not policy.action:
             return Outcome.NOTHING_TO_DO, ""

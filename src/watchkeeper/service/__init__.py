@@ -14,29 +14,27 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
 from watchkeeper import core, pipeline
-from watchkeeper.actions import Action
 from watchkeeper.core import Observed
 from watchkeeper.core.state import Rulebook, State
-from watchkeeper.engines import Engine
 from watchkeeper.errors import InputError, StoreError, StoreFull, WatchkeeperError
-from watchkeeper.identity import Identity
+from watchkeeper.features import Switchboard
 from watchkeeper.intake import Intake
-from watchkeeper.journal import Journal
-from watchkeeper.ledger import Ledger
 from watchkeeper.model import Batch, Control, Millis, canonical
-from watchkeeper.pipeline import Decider, Reread
-from watchkeeper.receivers import Limits
+from watchkeeper.pipeline import Decider
 from watchkeeper.service._collecting import Collecting
+from watchkeeper.service._house import House
 from watchkeeper.service._steady import Steady
 from watchkeeper.sources import Reader, Source, pause
 from watchkeeper.stopwatch import Stopwatch
+
+__all__ = ["House", "Progress", "Service", "Steady"]
 
 log = structlog.get_logger("watchkeeper")
 
@@ -49,21 +47,6 @@ ACT_EVERY = 0.5  # seconds between looks into the outbox
 SETTLE = 10_000  # ms that the end of a run may lie ahead of the clock
 DRAIN = 7.0  # seconds in which all stages finish what they have; 10 s is the promise
 LEAVE = 0.5  # seconds more for a thread that was told to end late
-
-
-@dataclass
-class House:
-    """The live parts of one running house."""
-
-    rulebook: Rulebook
-    sources: Sequence[Source]
-    journal: Journal
-    ledger: Ledger
-    actions: Mapping[str, Action]
-    engine: Engine
-    reread: Reread
-    limits: Limits = field(default_factory=Limits)
-    identity: Identity = field(default_factory=Identity)
 
 
 @dataclass
@@ -102,6 +85,7 @@ class Service:
         self._wanted: deque[House] = deque(maxlen=1)  # taken up between two rounds
         self._journalled = threading.Event()
         self._late = math.inf  # when draining must end; what is journalled then waits for a start
+        self.features = Switchboard(lambda: self.house.rulebook.flags)
         self._complained: dict[str, float] = {}
         self._stages = {
             name: threading.Event() for name in ("collect", "ingest", "decide")
@@ -115,6 +99,7 @@ class Service:
         decider = Decider(
             house.journal, house.ledger, house.reread, house.engine, self.watch, spent=spent
         )
+        self.features.follow = lambda: decider.fold.state
         while decider.decide():
             if self.stop.is_set():
                 decider.save()
@@ -201,7 +186,8 @@ class Service:
         self._journalled.set()
 
     def _collect_from(self, sources: Sequence[Source]) -> None:
-        """Begin with sources that are new, end those that are gone; the same go on."""
+        """Begin with sources that are new, end those that are gone or off; the same go on."""
+        sources = self.features.collecting(sources, self.house.switches)
         for one in [one for one in self._collecting if one.source not in sources]:
             one.stop.set()
             self._collecting.remove(one)
@@ -294,7 +280,10 @@ class Service:
             log.error("journal is full; the end is not in it", error=str(error))
 
     def _take_up(self) -> None:
-        """Go on under the house that was asked for, if one was."""
+        """Journal flips; go on under the house that was asked for, and the flags that are on."""
+        self.features.journal(lambda flip: self.house.journal.note(flip, self.clock()))
+        if self.features.moved() and not self.stop.is_set():
+            self._collect_from(self.house.sources)
         if not self._wanted:
             return
         wanted = self._wanted.popleft()
@@ -366,8 +355,9 @@ class Service:
             if self.degraded:
                 return
             self.progress.attempts += pipeline.act(
-                self.house.ledger, self.house.actions, now=self.clock, limit=32
-            )
+                self.house.ledger, self.features.acting(self.house.actions, self.house.rulebook),
+                now=self.clock, limit=32,
+            )  # fmt: skip
             if finished:
                 return
             self._stages["decide"].wait(ACT_EVERY)
