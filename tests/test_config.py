@@ -1,6 +1,7 @@
 """Configurations: what loads, what is refused and how that reads, and the rulebook."""
 
 import json
+import re
 import shutil
 import sys
 from importlib.metadata import EntryPoint
@@ -19,6 +20,7 @@ from watchkeeper.model import canonical, digest
 
 CASES = Path(__file__).parent / "config"
 ENV = {"PORT": "9000", "WORKERS": "1", "HOLD": "5m", "WORD": "many", "EMPTY": ""}
+FAMILIES = ("receivers", "sources", "detectors", "health", "actions", "engines", "secrets")
 BAD = sorted(path.name for path in CASES.glob("*.bad.yaml"))
 GOOD = sorted(path.name for path in CASES.glob("*.good.yaml"))
 
@@ -55,6 +57,31 @@ def test_each_mistake_is_told_in_these_words(name, here):
     expected = expected.replace("<sources>", ", ".join(plugins.kinds("sources")))
     expected = expected.replace("<fields>", ", ".join(sorted(_settings.Settings.model_fields)))
     assert refused(Path(name)) + "\n" == expected
+
+
+def test_every_key_has_a_mistake_whose_words_are_known():
+    """By the published schema: the top level, the limits, policies, and each type's fields."""
+    schema = config.schema("config")
+    found = "".join(path.read_text() for path in CASES.glob("*.bad.txt"))
+    told = set(re.findall(r": ([a-z_]+)(?:\[\d+\]|\.mine|\.all)?\.?(\w*)", found))
+    keys = {(name, "") for name in schema["properties"]}
+    keys |= {("limits", name) for name in schema["properties"]["limits"]["properties"]}
+    policy = schema["properties"]["policies"]["items"]["anyOf"][1]
+    keys |= {("policies", name) for name in policy["properties"]}
+    assert keys <= told | {("policies", "name")}, keys - told
+    for family, key in {**dict.fromkeys(FAMILIES), "engines": "engine"}.items():
+        for plug in schema["$defs"][family]["oneOf"]:
+            fields = {
+                name.removesuffix("_file")
+                if name.removesuffix("_file") in plug["properties"]
+                else name
+                for name in plug["properties"]
+            }
+            file = CASES / f"every_key_of_{key or family}_{plug['title']}.bad.txt"
+            said = file.read_text() if fields != {"type"} else ""
+            missing = [n for n in fields - {"type"} if not re.search(rf"\.{n}(\[0\])?: ", said)]
+            assert not missing, f"{file.name}: run tools/every_key.py"
+    assert {"type_missing.bad.yaml", "policy_without_name.bad.yaml"} <= set(BAD)
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -14,6 +14,7 @@ from tests.test_policies import BAD, GOOD, acting, phases, table
 from tests.test_service import Running, Scripted, hot
 
 from watchkeeper import config, pipeline
+from watchkeeper.core import checkpoint
 from watchkeeper.errors import ConfigError, StoreError
 from watchkeeper.features import Features, Switchboard, offer
 from watchkeeper.flags import Flags, Gate, Switch, flip
@@ -139,9 +140,10 @@ def test_a_checkpoint_keeps_flips(tmp_path):
     stores.journal.note(Control("heartbeat", "clock", "{}"), Millis(START + 60_000))
     while decider.decide():
         pass
-    assert decider.save()
-    again = stores.decider()
-    assert again.fold.state.flags.flipped == {"action.webhook": True}
+    kept = decider.fold.checkpoint()
+    assert checkpoint.flags(kept).flipped == {"action.webhook": True}
+    _, state = checkpoint.load(kept, config.read_rulebook)
+    assert state.flags == decider.fold.state.flags
     assert flags_now(stores.journal, stores.ledger).flipped == {"action.webhook": True}
     stores.close()
 

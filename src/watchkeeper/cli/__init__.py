@@ -35,6 +35,8 @@ COMMANDS = {
     "doctor": "Look for trouble with this machine and this installation.",
 }
 
+ALSO = {"check": ("validate",)}  # what other programs call it
+
 EPILOGUE = """\
 Examples:
 
@@ -70,7 +72,11 @@ def run(arguments: list[str]) -> int:
         default_parameter=Parameter(negative=(), show_default=_default),
     )
     for name, line in COMMANDS.items():
-        app.command(f"watchkeeper.cli.{name}:{name}", name=name, help=_help(name, line, arguments))
+        app.command(
+            f"watchkeeper.cli.{name}:{name}",
+            name=(name, *ALSO.get(name, ())),
+            help=_help(name, line, arguments),
+        )
     try:
         result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
         sys.stdout.flush()  # a reader who has gone is met here, not at the interpreter's end
@@ -92,7 +98,7 @@ def run(arguments: list[str]) -> int:
 
 def _help(name: str, line: str, arguments: list[str]) -> str:
     """The command's own docstring when its help is asked for, its line in every listing."""
-    if arguments[:1] != [name]:
+    if arguments[:1] != [name] and not set(arguments[:1]) & set(ALSO.get(name, ())):
         return line
     module = __import__(f"watchkeeper.cli.{name}", fromlist=[name])
     return _flowing(inspect.cleandoc(getattr(module, name).__doc__ or line))

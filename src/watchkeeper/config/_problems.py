@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -151,6 +152,7 @@ def _plain(message: str) -> str:
     """Return pydantic's message in the words of a configuration rather than of Python."""
     for theirs, ours in _WORDING:
         message = message.replace(theirs, ours)
+    message = re.sub(r" or instance of \w+", "", message)
     return message[:1].lower() + message[1:]
 
 
