@@ -149,7 +149,7 @@ def test_hostile_targets_of_every_kind_delay_nobody_and_are_left_alone(tmp_path)
             house.until(lambda: min(calm.asked.values(), default=0) >= ROUNDS)
             # On a busy machine they may need some rounds more.
             house.until(lambda: all(house.states()[one]["failures"] >= 5 for one in hopeless))
-            states, metrics = house.states(), house.live.metrics().decode()
+            states, metrics = house.states(), house.live.metrics()[0].decode()
             assert house.live.ready() == (True, "ready")
             house.end()
             up, changes = house.told()

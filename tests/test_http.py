@@ -34,8 +34,13 @@ class House:
     def status(self):
         return self.said
 
-    def metrics(self):
-        return b"# TYPE watchkeeper_up gauge\nwatchkeeper_up 1\n"
+    def metrics(self, accept):
+        kind = "application/openmetrics-text" if "openmetrics" in accept else "text/plain"
+        body = b"# TYPE watchkeeper_up gauge\nwatchkeeper_up 1\n"
+        return body, f"{kind}; version=0.0.4; charset=utf-8"
+
+    def checks(self):
+        return {"recovered": "ok", "disk": "ok" if self.is_ready[0] else self.is_ready[1]}
 
     def ready(self):
         return self.is_ready
@@ -150,8 +155,10 @@ def test_ready_says_why_not():
     house = House()
     assert ask(house, "/-/ready").text == "ready\n"
     house.is_ready = (False, "recovering")
+    assert ask(house, "/readyz").text == "recovering\n"
     answer = ask(house, "/readyz?verbose")
-    assert (answer.status_code, answer.text) == (503, "recovering\n")
+    assert answer.status_code == 503
+    assert answer.text == "[+]recovered ok\n[-]disk recovering\nrecovering\n"
     assert ask(house, "/-/healthy").status_code == 200
 
 
@@ -159,6 +166,10 @@ def test_metrics_come_as_prometheus_text():
     answer = ask(House(), "/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert answer.text.endswith("watchkeeper_up 1\n")
+    accepted = [("Accept", "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.1")]
+    modern = ask(House(), "/metrics", headers=accepted)
+    assert modern.headers["content-type"].startswith("application/openmetrics-text")
+    assert modern.headers["vary"] == "Accept"
 
 
 def test_status_is_what_the_house_says():

@@ -8,10 +8,11 @@ from tests.pushing import Plain, delivery
 from tests.test_pipeline import CPU, batch, rules
 
 from watchkeeper.errors import Malformed, Overloaded, OverQuota, StoreError, StoreFull
-from watchkeeper.intake import COST_MIN, Intake, Quota
+from watchkeeper.intake import COST_MIN, Intake
 from watchkeeper.journal.sqlite import Sqlite
 from watchkeeper.model import Millis
 from watchkeeper.receivers import Limits, Received
+from watchkeeper.traffic import Quota
 
 NOW = 1_700_000_000_000
 PLAIN = Plain()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchkeeper import config, core, pipeline
+from watchkeeper.core.fold import Fold
 from watchkeeper.engines.local import Local
 from watchkeeper.errors import (
     ActionRefused,
@@ -30,7 +31,7 @@ from watchkeeper.model import (
     Millis,
     canonical,
 )
-from watchkeeper.pipeline import Decider, Fold, Offer
+from watchkeeper.pipeline import Decider, Offer
 from watchkeeper.quarantine import release
 
 ENGINE = Local(workers=1)

@@ -67,7 +67,7 @@ class Running:
         )
         self.stop = threading.Event()
         self.service = Service(house, self.stop, clock, once=once)
-        self.live = Live(self.service, "test", clock)
+        self.live = Live(self.service, "test", clock, folder=folder)
         self.service.watch = self.live.recent.add
         self.code = None
         self.thread = threading.Thread(target=self._run)
@@ -103,7 +103,7 @@ def test_a_house_shows_its_worst_entity_its_counts_and_its_readiness(tmp_path):
         status = house.live.status()
         assert status["traffic"]["offered"] == status["traffic"]["accepted"] == 2
         assert status["sources"] == {"scripted": "ok"}
-        metrics = house.live.metrics().decode()
+        metrics = house.live.metrics()[0].decode()
         assert 'watchkeeper_health_score{entity="a",entity_type="host"}' in metrics
         assert 'watchkeeper_scored_samples_total{outcome="scored"} 2.0' in metrics
         house.stop.set()
@@ -123,7 +123,7 @@ def test_the_breakers_of_targets_are_shown(tmp_path):
     with Running(tmp_path, Asking(name="scrape")) as house:
         house.until(lambda: house.live.status()["targets"])
         assert house.live.status()["targets"]["scrape"][0]["error"] == "refused"
-        told = house.live.metrics().decode()
+        told = house.live.metrics()[0].decode()
         target = 'source="scrape",state="open",target="10.0.0.1:9100"'
         assert f"watchkeeper_target_breaker{{{target}}} 1.0" in told
         assert 'watchkeeper_target_failures{source="scrape",target="10.0.0.1:9100"} 5.0' in told
@@ -192,7 +192,7 @@ def test_a_disk_that_fails_leaves_the_house_degraded_and_decides_nothing_more(tm
     with Running(tmp_path, source, over=lambda journal: Failing(journal, 1)) as house:
         house.until(lambda: not house.live.ready()[0])
         assert house.live.ready()[1].startswith("degraded: WK300 input/output error")
-        assert b"watchkeeper_degraded 1.0" in house.live.metrics()
+        assert b"watchkeeper_degraded 1.0" in house.live.metrics()[0]
         with pytest.raises(Overloaded, match="the disk has failed"):
             house.service.intake.reserve(1)
         assert house.live.status()["traffic"]["accepted"] == 1

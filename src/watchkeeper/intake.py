@@ -11,11 +11,12 @@ nobody, and under load requests share their fsync.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -32,10 +33,13 @@ from watchkeeper.errors import (
 from watchkeeper.identity import Identity
 from watchkeeper.journal import Journal
 from watchkeeper.key_table import KeyTable
-from watchkeeper.model import Batch, Checked, Millis
+from watchkeeper.model import Batch, Checked, Control, Millis
+from watchkeeper.observe.spans import Context, Working
+from watchkeeper.observe.witness import Witness
 from watchkeeper.pipeline import Offer
 from watchkeeper.receivers import Decoder, Delivery, Limits, Outcome, Received, Receiver, faults
 from watchkeeper.stopwatch import Stopwatch
+from watchkeeper.traffic import Quota, Traffic
 
 log = structlog.get_logger("watchkeeper")
 
@@ -59,62 +63,9 @@ class _Item:
     receiver: Receiver | None = None
     delivery: Delivery | None = None
     batch: Batch | None = None
-
-
-@dataclass
-class Traffic:
-    """What went through since the start: offered = accepted + rejected + shed, in samples."""
-
-    offered: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    shed: int = 0  # decoded, and not taken in: the sender was asked to send it again
-    batches: int = 0
-    requests: Counter[tuple[str, str]] = field(default_factory=Counter)  # receiver, outcome
-    reasons: Counter[str] = field(default_factory=Counter)  # of rejected samples
-    pushed: Counter[tuple[str, str]] = field(default_factory=Counter)  # samples: receiver, outcome
-    bytes: int = 0  # of requests, as sent
-
-    def check(self) -> None:
-        """Hold the accounting."""
-        assert self.offered == self.accepted + self.rejected + self.shed, self
-
-
-class Quota:
-    """What one tenant still may: new series within a minute, series in all, samples."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self._series, self._new = 0, float(limits.tenant_new_series)
-        self._samples = float(limits.tenant_samples)
-        self._seen = time.monotonic()
-
-    def allow(self, wanted: int) -> int:
-        """Return how many of so many new series may be added now, and count them."""
-        self._refill()
-        room = min(self._new, self.limits.tenant_series - self._series)
-        allowed = max(0, min(wanted, int(room)))
-        self._new -= allowed
-        self._series += allowed
-        return allowed
-
-    def late(self) -> float:
-        """Return for how many seconds the tenant has sent too much; 0 when it has not."""
-        self._refill()
-        rate = self.limits.tenant_samples
-        return max(0.0, -self._samples / rate) if rate else 0.0
-
-    def spend(self, samples: int) -> None:
-        """Count samples that came in; one request may overdraw, the next has to wait."""
-        self._samples -= samples
-
-    def _refill(self) -> None:
-        now = time.monotonic()
-        spent, self._seen = now - self._seen, now
-        limits = self.limits
-        self._new = min(limits.tenant_new_series, self._new + limits.tenant_new_series * spent / 60)
-        most = float(limits.tenant_samples)
-        self._samples = min(most, self._samples + most * spent)
+    began: int = 0  # ns since 1970
+    caller: Context | None = None  # whose trace the request came in
+    context: Context | None = None  # its own place in a trace
 
 
 class Intake:
@@ -126,9 +77,11 @@ class Intake:
         *,
         limits: Limits | None = None,
         identity: Identity | None = None,
+        witness: Witness | None = None,
     ) -> None:
         self.limits, self.identity = limits or Limits(), identity or Identity()
-        self.traffic, self.spent = Traffic(), Stopwatch()
+        self._witness = witness or Witness()
+        self.traffic, self.spent = Traffic(), Stopwatch(self._witness.spans.work)
         self.closed = "starting"  # why no request is taken
         self._over = ""  # why there are no more rounds
         self.full = False  # the last round found no space
@@ -167,6 +120,11 @@ class Intake:
         """The bytes of the batches of sources that wait."""
         return self._sources
 
+    def oldest(self, now: Millis) -> Millis:
+        """Return for how long the oldest request or batch has waited."""
+        with self._changed:
+            return Millis(max(0, now - self._items[0].arrived)) if self._items else Millis(0)
+
     def reserve(self, size: int) -> None:
         """Make room for bytes of a request that are about to be read.
 
@@ -198,7 +156,12 @@ class Intake:
 
     def deliver(self, receiver: Receiver, delivery: Delivery, told: Told) -> None:
         """Let a request wait for its round; `told` is called from the round's thread."""
-        self._put(_Item(told, delivery.arrived, receiver=receiver, delivery=delivery))
+        item = _Item(told, delivery.arrived, receiver=receiver, delivery=delivery)
+        item.began = time.time_ns()
+        item.caller = self._witness.spans.caller(delivery.headers)
+        if item.caller is not None:
+            item.context = self._witness.spans.child(item.caller)
+        self._put(item)
 
     def offer(self, batch: Batch, arrived: Millis, told: Told) -> bool:
         """Let a source's batch wait for its round; False while too much waits.
@@ -220,16 +183,39 @@ class Intake:
         :raises StoreFull: nothing was stored; requests were told to come again, batches wait on.
         :raises StoreError: the journal takes no more; everybody was told.
         """
-        items = self._taken(timeout)
-        if not items:
+        if not self._waited(timeout):
             self._look_for_room()
             return False
+        with self._witnessed() as work:
+            items = self._taken()
+            return self._made_durable(items, work.context) if items else False
+
+    def note(self, control: Control, arrived: Millis) -> None:
+        """Journal an input that is not telemetry."""
+        self._witness.journalled([self._journal.note(control, arrived)])
+
+    def _witnessed(self) -> Working:
+        """Begin a round in the trace of what waits for it."""
+        with self._changed:
+            waiting = list(itertools.islice(self._items, ROUND_REQUESTS))
+        requests = [one for one in waiting if one.delivery is not None]
+        work, begins = self._witness.round([one.context for one in requests])
+        if begins is not None:
+            requests[0].context = begins
+        return work
+
+    def _made_durable(self, items: Sequence[_Item], context: Context) -> bool:
+        """Check decoded items and journal them; tell who waits for it.
+
+        :raises StoreError: as `round` does.
+        """
         done = [(item, item.batch) for item in items if item.batch is not None]
         offers = [Offer(batch, item.arrived, self._allowance(item)) for item, batch in done]
         try:
             checked = pipeline.ingest(
-                offers, self._contracts, self._journal, self._known, self.spent
-            )
+                offers, self._contracts, self._journal, self._known, self.spent,
+                lambda offsets: self._witness.journalled(offsets, context),
+            )  # fmt: skip
         except StoreError as error:
             self._not_stored(done, error)
             raise
@@ -264,11 +250,15 @@ class Intake:
                 return
         self._tell(item, Overloaded(self._over, retry_after=AGAIN))
 
-    def _taken(self, timeout: float) -> list[_Item]:
-        """Return decoded items for one round, in order of arrival."""
+    def _waited(self, timeout: float) -> bool:
+        """Return whether something waits, after waiting for it a while."""
         with self._changed:
             if not self._items:
                 self._changed.wait(timeout)
+            return bool(self._items)
+
+    def _taken(self) -> list[_Item]:
+        """Return decoded items for one round, in order of arrival."""
         taken: list[_Item] = []
         samples = 0
         with self.spent("decode"):
@@ -296,7 +286,7 @@ class Intake:
         except RequestError as error:
             outcome = error
         except Exception:  # no body may end the house
-            log.exception("request broke its decoder", receiver=receiver.name)
+            log.exception("request_broke", receiver=receiver.name)
             del self._decoders[name]  # whatever it remembers may be half done
             outcome = Malformed("this body could not be decoded", hint="this is a bug; see our log")
         if item.batch is None:
@@ -353,14 +343,26 @@ class Intake:
             assert item.receiver is not None
             self.traffic.bytes += len(item.delivery.body)
             self.count(item.receiver, outcome)
+            self._answered(item, item.receiver, item.delivery)
             self.release(cost(len(item.delivery.body)))
         item.told(outcome)
+
+    def _answered(self, item: _Item, receiver: Receiver, delivery: Delivery) -> None:
+        """Time a request, and end its part of the trace."""
+        seconds = (time.time_ns() - item.began) / 1e9
+        self._witness.meters.observe(
+            "request_duration_seconds", seconds, receiver.name, of=item.context
+        )
+        if item.context is not None:
+            said = {"receiver": receiver.name, "bytes": len(delivery.body)}
+            self._witness.spans.finish("receive", item.context, item.caller, item.began, said)
 
     def count(self, receiver: Receiver, outcome: Outcome) -> None:
         """Count one request and what became of it."""
         kind = "stored" if isinstance(outcome, Received) else type(outcome).__name__.lower()
         if isinstance(outcome, Received) and outcome.rejected:
             kind = "partly"
+        self._witness.answered(kind)
         with self._changed:
             self.traffic.requests[receiver.name, kind] += 1
 

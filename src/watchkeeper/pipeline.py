@@ -15,13 +15,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from watchkeeper import core
 from watchkeeper.actions import Action, receipt
 from watchkeeper.contracts import Allow, Contract, Known, check, joined
 from watchkeeper.core import Concluded, Observed, checkpoint
-from watchkeeper.core.state import BEGINNING, Rulebook, State
+from watchkeeper.core.fold import Fold, Reread
+from watchkeeper.core.state import BEGINNING, State
 from watchkeeper.engines import Engine
 from watchkeeper.errors import ActionRefused, CorruptionError, VerifyError
 from watchkeeper.flags import CONTROL as FLIP
@@ -32,7 +32,6 @@ from watchkeeper.ledger._saver import Saver
 from watchkeeper.model import (
     Batch,
     Checked,
-    Checkpoint,
     Entry,
     Millis,
     Offset,
@@ -40,81 +39,12 @@ from watchkeeper.model import (
     Step,
     canonical,
 )
+from watchkeeper.observe.spans import Context
+from watchkeeper.observe.witness import Witness
 from watchkeeper.stopwatch import Stopwatch
 
 READ_AHEAD = 256  # entries asked of the journal at once
 CHECKPOINT_EVERY = Millis(60_000)
-
-Reread = Callable[[Mapping[str, Any]], Rulebook]
-
-
-@dataclass
-class Fold:
-    """The pure core carried along the journal: what `decide`, `replay` and `verify` share.
-
-    A rulebook entry changes what later entries are judged by; the first entry must be one.
-    """
-
-    reread: Reread
-    engine: Engine
-    rulebook: Rulebook | None = None
-    state: State | None = None
-
-    @property
-    def offset(self) -> Offset:
-        """The last entry taken in."""
-        return self.state.offset if self.state is not None else Offset(0)
-
-    def close(self, entry: Entry) -> tuple[list[Step], Concluded | None]:
-        """Evaluate the ticks that are over when `entry` arrives."""
-        if self.rulebook is None or self.state is None:
-            return [], None
-        self.state, steps, concluded = core.close(self.rulebook, self.state, entry)
-        return steps, concluded
-
-    def finish(self) -> Concluded | None:
-        """Evaluate the tick that is still open, as if one more entry had come after it."""
-        if self.rulebook is None or self.state is None:
-            return None
-        until = Millis(self.state.tick + self.rulebook.tick + 1)
-        self.state, _, concluded = core.close_ticks(self.rulebook, self.state, until)
-        return concluded
-
-    def take(self, entry: Entry) -> Observed | None:
-        """Adopt a rulebook, if the entry brings one, and score its samples.
-
-        :raises VerifyError: telemetry before any rulebook.
-        """
-        for control in entry.controls:
-            if control.kind == "rulebook":
-                self._adopt(self.reread(json.loads(control.body)), entry)
-        if self.rulebook is None or self.state is None:
-            raise VerifyError(
-                f"journal entry {entry.offset} comes before any rulebook",
-                hint="`watchkeeper run` did not begin this journal; restore it from a backup",
-            )
-        self.state, observed = core.take(self.rulebook, self.state, entry, self.engine)
-        return observed
-
-    def picture(self) -> checkpoint.Picture | None:
-        """Return what a checkpoint holds, or None while something is pending."""
-        if self.rulebook is None or self.state is None or not self.state.pending.empty:
-            return None
-        return checkpoint.picture(self.rulebook, self.state)
-
-    def checkpoint(self) -> Checkpoint | None:
-        """Return a checkpoint, or None while something is pending."""
-        now = self.picture()
-        if now is None:
-            return None
-        return Checkpoint(now.offset, now.tick, b"".join(checkpoint.pieces(now)))
-
-    def _adopt(self, rulebook: Rulebook, entry: Entry) -> None:
-        if self.rulebook is None or self.state is None:
-            self.state = core.begun(rulebook, entry)
-        else:
-            self.state = core.adopt(self.rulebook, rulebook, self.state)
-        self.rulebook = rulebook
 
 
 @dataclass(frozen=True)
@@ -155,6 +85,7 @@ def ingest(
     journal: Journal,
     known: Known | None = None,
     spent: Stopwatch | None = None,
+    told: Callable[[Sequence[Offset]], None] = lambda _offsets: None,
 ) -> list[Checked]:
     """Check batches with the time each arrived, and make them durable in one group.
 
@@ -162,7 +93,7 @@ def ingest(
     no more than a large one.
 
     :param known: what this ingest has looked up before.
-    :param spent: what this takes is added to.
+    :param spent: what this takes is added to. :param told: the offsets of the entries made of them.
     :return: each batch as the contracts split it, in the order offered.
     """
     spent = spent if spent is not None else Stopwatch()
@@ -173,7 +104,7 @@ def ingest(
         ]
     if checked:
         with spent("journal"):
-            journal.append(_joined(checked))
+            told(journal.append(_joined(checked)))
     return checked
 
 
@@ -191,6 +122,7 @@ class Decider:
 
     :param clock: seconds that only grow; they say how often a checkpoint is worth its time.
     :param spent: what scoring, concluding and committing take is added to.
+    :param witness: told of all that is done.
     """
 
     def __init__(
@@ -202,8 +134,10 @@ class Decider:
         watch: Callable[[Observed, State], None] = lambda _observed, _state: None,
         clock: Callable[[], float] = time.monotonic,
         spent: Stopwatch | None = None,
+        witness: Witness | None = None,
     ) -> None:
-        self._journal, self._ledger, self._watch = journal, ledger, watch
+        self._journal, self._ledger = journal, ledger
+        self._watch, self._witness = watch, witness or Witness()
         self._spent = spent if spent is not None else Stopwatch()
         self._saver = Saver(checkpoint.copied, self._keep, clock)
         self.fold = Fold(reread, engine)
@@ -219,7 +153,7 @@ class Decider:
                 hint="restore journal and ledger of the same time from a backup",
             )
         self._done = mark.tick if mark is not None else Millis(0)
-        self._owed: deque[Step] = deque()
+        self._owed: deque[tuple[Step, Context]] = deque()
         self._begun = mark.offset if mark is not None else Offset(0)
         self._saved = newest.tick if newest is not None else Millis(0)
 
@@ -234,12 +168,11 @@ class Decider:
         count = 0
         self._commit()
         for entry in self._journal.read(self.fold.offset, limit):
-            with self._spent("conclude"):
-                self._owed.extend(self.fold.close(entry)[0])
+            self._close(entry)
             self._commit()
             self._save_now_and_then()
             before = self.fold.rulebook
-            with self._spent("score"):
+            with self._spent("score"), self._witness.scoring(entry):
                 observed = self.fold.take(entry)
             if entry.offset > self._begun:
                 if self.fold.rulebook is not before:
@@ -250,13 +183,21 @@ class Decider:
             count += 1
         return count
 
+    def _close(self, entry: Entry) -> None:
+        """Evaluate the ticks that are over when `entry` arrives; their steps are due."""
+        with self._spent("conclude"), self._witness.concluding() as work:
+            steps = self.fold.close(entry)[0]
+            self._owed.extend((step, work.context) for step in steps)
+            self._witness.concluded(work, len(steps))
+
     def _commit(self) -> None:
         """Commit the steps that are due; a full ledger leaves them for the next call."""
         while self._owed:
-            step = self._owed[0]
+            step, concluded = self._owed[0]
             if step.tick > self._done:
-                with self._spent("commit"):
+                with self._spent("commit"), self._witness.committing(step, concluded) as work:
                     self._ledger.commit(step)
+                    self._witness.committed(step, work.context)
                 self._done = step.tick
             elif self._ledger.step_body(step.tick) != step_link_body(step):
                 raise _differs(step)
@@ -304,13 +245,22 @@ class Decider:
 
 
 def act(
-    ledger: Ledger, actions: Mapping[str, Action], *, now: Callable[[], Millis], limit: int
+    ledger: Ledger,
+    actions: Mapping[str, Action],
+    *,
+    now: Callable[[], Millis],
+    limit: int,
+    witness: Witness | None = None,
 ) -> int:
     """Carry out at most `limit` due orders and record what came of each; return how many."""
+    witness = witness or Witness()
     due = ledger.outbox(now(), limit)
     for order, attempts in due:
-        result = _perform(order, actions)
-        ledger.settle(receipt(order, attempts + 1, now(), result))
+        with witness.acting(order, attempts + 1) as work:
+            result = _perform(order, actions)
+            came = receipt(order, attempts + 1, now(), result)
+            ledger.settle(came)
+            witness.settled(order, came, work)
     return len(due)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from watchkeeper import __version__, pipeline
 from watchkeeper.bulk import versions
 from watchkeeper.core import Observed, checkpoint
+from watchkeeper.core.fold import Fold, Reread
 from watchkeeper.core.state import BEGINNING, Rulebook, State
 from watchkeeper.engines import Engine
 from watchkeeper.errors import NothingToRead
@@ -20,7 +21,6 @@ from watchkeeper.flags import Flags
 from watchkeeper.journal import Journal
 from watchkeeper.ledger import Ledger
 from watchkeeper.model import Counts, Millis, Offset
-from watchkeeper.pipeline import Fold, Reread
 from watchkeeper.reports import Facts, Findings
 from watchkeeper.results import Results, series_digest
 

@@ -68,8 +68,11 @@ class House:
     def status(self):
         return {}
 
-    def metrics(self):
-        return b""
+    def metrics(self, accept):
+        return b"", "text/plain"
+
+    def checks(self):
+        return {}
 
     def ready(self):
         return True, "ready"

@@ -22,6 +22,7 @@ from watchkeeper.actions._post import Unknown, post, shown_url
 from watchkeeper.errors import ActionRetry, ConfigError
 from watchkeeper.exchange import checked_url
 from watchkeeper.model import Order
+from watchkeeper.observe.spans import here
 from watchkeeper.secret import Secret, changed
 
 OURS = frozenset(
@@ -88,6 +89,9 @@ class Webhook:
             "Idempotency-Key": order.key,
             "webhook-id": order.key,
         }
+        working = here()[0]
+        if working.sampled:  # so that what the receiver does is seen in the same trace
+            headers["traceparent"] = working.traceparent
         if secret:
             # The time of sending, not of the order: receivers refuse what is older than minutes.
             timestamp = int(time.time())

@@ -31,7 +31,8 @@ COMMANDS = {
     "quarantine": "List rejected samples, or offer them again.",
     "flag": "List feature flags, or switch one on or off.",
     "check": "Check configuration, contracts and policies.",
-    "schema": "Print the JSON schema of a file format.",
+    "schema": "Print the JSON schema of a file format, or of a log line.",
+    "monitoring": "Print what Prometheus and Grafana need to watch a house.",
     "doctor": "Look for trouble with this machine and this installation.",
 }
 

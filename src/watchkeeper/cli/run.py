@@ -7,10 +7,9 @@ import itertools
 import os
 import signal
 import socket
-import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -39,6 +38,8 @@ def run(
     data: Path | None = None,
     once: bool = False,
     dry_run: bool = False,
+    log_level: Literal["debug", "info", "warning", "error"] | None = None,
+    log_format: Literal["auto", "text", "json"] | None = None,
 ) -> int:
     """Collect, score, decide and act until stopped; serve the page, the API and /metrics.
 
@@ -65,14 +66,23 @@ def run(
         Poll each source once, decide, and exit.
     dry_run
         Decide, but owe nothing, whatever the policies' modes are.
+    log_level
+        The least that is worth a line of log; info unless configured.
+    log_format
+        text, json, or auto: text on a terminal, JSON anywhere else. With json, stderr holds
+        nothing but log lines; `watchkeeper schema log` has their schema.
     """
     from watchkeeper.cli._house import configured
     from watchkeeper.secrets import Keeper
 
     keeper = Keeper()
 
+    log = {"level": log_level, "format": log_format}
+    said = {name: value for name, value in log.items() if value}
+
     def read() -> Config:
-        return configured(config, keeper, listen=listen, data=str(data) if data else None)
+        where = str(data) if data else None
+        return configured(config, keeper, listen=listen, data=where, log=said)
 
     return _serve(read(), read, _told_to_stop(), once=once, dry_run=dry_run)
 
@@ -102,21 +112,6 @@ def _told_to_stop() -> threading.Event:
     return stop
 
 
-def _log_as_json() -> None:
-    """One JSON object a line on stderr: time, level, event, and what belongs to it."""
-    import structlog
-
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )
-
-
 def _serve(
     settings: Config,
     read: Callable[[], Config],
@@ -126,25 +121,29 @@ def _serve(
     dry_run: bool,
 ) -> int:
     from watchkeeper.cli._house import stores
+    from watchkeeper.cli._witness import seen
     from watchkeeper.features import offer
     from watchkeeper.live import Live
+    from watchkeeper.observe import logs
     from watchkeeper.service import Service
 
     door = None if once else _door(settings)  # before anything is made on disk
-    _log_as_json()
+    logs.configure(settings.log)
     data, reserve = settings.data, settings.reserve
-    with stores(data, read_only=False, reserve=reserve) as (journal, ledger):
+    with seen(settings) as witness, stores(data, read_only=False, reserve=reserve) as both:
+        journal, ledger = both
 
         def furnished(settings: Config) -> House:
             return _furnished(settings, journal, ledger, dry_run=dry_run)
 
-        service = Service(furnished(settings), stop, now, once=once)
+        service = Service(furnished(settings), stop, now, once=once, witness=witness)
         service.features.ask = offer(service.features.flags).get_boolean_value
-        live = Live(service, "this fleet", now)
+        live = Live(service, "this fleet", now, exposed=settings.metrics, folder=settings.data)
         service.watch = live.recent.add
         if door is None:
             return service.run()
         _reload_when_told(settings, read, furnished, live)
+        threading.Thread(target=live.objectives.run, name="objectives", daemon=True).start()
         close, address = _open(live, service, settings, door)
         _tell(settings, service, address)
         try:
@@ -155,11 +154,15 @@ def _serve(
 
 def _furnished(settings: Config, journal: Journal, ledger: Ledger, *, dry_run: bool) -> House:
     """Return the house of a configuration over its stores."""
+    import structlog
+
     from watchkeeper import config
     from watchkeeper.service import House
 
     for kind in settings.experimental:
-        say(f"detector {kind!r} is experimental and off; see flags: in the docs")
+        structlog.get_logger("watchkeeper").warning(
+            "detector_off", detector=kind, detail="it is experimental; see flags:"
+        )
     return House(
         rulebook=config.without_acts(settings.rules) if dry_run else settings.rules,
         sources=settings.sources,
@@ -192,7 +195,7 @@ def _reload_when_told(
         while True:
             asked = told.wait(ROUND)
             for what, error in begun.keeper.round(all_of_them=asked).items():
-                log.warning("secret not renewed; the one before is used", secret=what, error=error)
+                log.warning("secret_not_renewed", secret=what, error=error)
             if not asked:
                 continue
             told.clear()
@@ -201,10 +204,10 @@ def _reload_when_told(
                 live.service.reload(furnished(wanted))
                 beyond = [x for x in AT_START if getattr(wanted, x) != getattr(begun, x)]
                 if beyond:
-                    log.warning("these changes wait for a restart", fields=beyond)
+                    log.warning("restart_needed", fields=beyond)
                 live.reloaded(True, beyond)
             except ConfigError as error:
-                log.error("not reloaded; what was configured before holds", error=str(error))
+                log.error("reload_failed", error=str(error), code=error.code)
                 live.reloaded(False)
 
     signal.signal(signal.SIGHUP, lambda *_: told.set())
@@ -276,7 +279,13 @@ def _is_loopback(host: str) -> bool:
 
 
 def _tell(settings: Config, service: Service, address: str) -> None:
+    import structlog
+
     def when_ready() -> None:
+        if settings.log.format == "json":
+            service.ready.wait()
+            structlog.get_logger("watchkeeper").info("ready", address=f"http://{address}/")
+            return
         if not service.ready.wait(PATIENCE):
             say("starting; the very first start compiles its kernels, up to half a minute")
         service.ready.wait()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-Document = Literal["config", "contract", "policy", "scenario"]
+Document = Literal["config", "contract", "policy", "scenario", "log"]
 
 
 def schema(document: Document = "config", /, *, output: Literal["json"] = "json") -> int:
-    """Print the JSON Schema (2020-12) of a file format, for editors and for people.
+    """Print the JSON Schema (2020-12) of a file format or of a log line.
 
     Examples:
 
@@ -19,7 +19,7 @@ def schema(document: Document = "config", /, *, output: Literal["json"] = "json"
     Parameters
     ----------
     document
-        Which file: config, contract, policy or scenario.
+        Which: config, contract, policy, scenario, or log: one line of the log.
     output
         A schema is JSON.
     """
@@ -33,6 +33,10 @@ def _schema(document: Document) -> object:
         from watchkeeper.simulate import Scenario
 
         return {"$schema": DIALECT, **Scenario.model_json_schema()}
+    if document == "log":
+        from watchkeeper.observe.events import schema as of_a_line
+
+        return of_a_line()
     from watchkeeper import config
 
     return config.schema(document)

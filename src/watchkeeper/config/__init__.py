@@ -22,12 +22,13 @@ from watchkeeper.config._plugs import assemble, build, fill
 from watchkeeper.config._problems import ordered, problem, refuse, shown, suggestion, translate
 from watchkeeper.config._rulebook import compose, read_rulebook, without_acts
 from watchkeeper.config._schema import DIALECT, schema
-from watchkeeper.config._settings import Listen, Settings, defaults, read_listen
+from watchkeeper.config._settings import TOLD, Listen, Settings, defaults, read_listen
 from watchkeeper.config._yaml import Node, Place, Problem, parse
 from watchkeeper.contracts import Contract
 from watchkeeper.core.state import Rulebook
 from watchkeeper.engines import Engine
 from watchkeeper.flags import Switch, needed
+from watchkeeper.observe.settings import Exposed, Log, Tracing
 from watchkeeper.policies import Policy
 from watchkeeper.receivers import Limits, Receiver
 from watchkeeper.secrets import Keeper
@@ -63,6 +64,7 @@ class Config:
     :param switches: the flag of each source, by the source's name.
     :param experimental: configured detectors that no flag switches on.
     :param actions: what policies may do, by name. :param files: what was read, in order.
+    :param log: how the house logs. :param tracing: where traces go. :param metrics: what is told.
     :param keeper: who has the secrets, and renews them while they are in use.
     """
 
@@ -78,6 +80,9 @@ class Config:
     experimental: tuple[str, ...]
     actions: Mapping[str, Action]
     engine: Engine
+    log: Log
+    tracing: Tracing
+    metrics: Exposed
     files: tuple[Path, ...]
     keeper: Keeper
 
@@ -196,6 +201,7 @@ def _assembled(
     reserve = fill(Reserve, parts["reserve"], ("reserve",), found)
     sources = _built("sources", parts["sources"], found, keeper)
     engine = assemble("engines", parts["engine"], ("engine",), found)
+    log, tracing, metrics = (fill(TOLD[name], parts[name], (name,), found) for name in TOLD)
     _check_names(sources, parts["sources"], "sources", found)
     _check_names(receivers, parts["receivers"], "receivers", found)
     _check_routes(receivers, parts["receivers"], found)
@@ -215,8 +221,7 @@ def _assembled(
     data, packs = Path(settings.data), tuple(settings.packs)
     return Config(
         rules, data, reserve, settings.listen, packs, tuple(receivers), limits, tuple(sources),
-        switches, asleep,
-        actions, engine, files, keeper,
+        switches, asleep, actions, engine, log, tracing, metrics, files, keeper,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from watchkeeper import contracts, plugins, policies
 from watchkeeper.config import _secrets
 from watchkeeper.config._plugs import adapter, described, required, types_of, unit_of
-from watchkeeper.config._settings import Settings
+from watchkeeper.config._settings import TOLD, Settings
 from watchkeeper.receivers import Limits
 from watchkeeper.secret import Secret
 from watchkeeper.store.reserve import Reserve
@@ -44,7 +44,7 @@ def _config() -> dict[str, Any]:
         fields[family]["items"] = {"$ref": f"#/$defs/{family}"}
     for family in ("actions", "secrets"):
         fields[family]["additionalProperties"] = {"$ref": f"#/$defs/{family}"}
-    for name, plain in (("limits", Limits), ("reserve", Reserve)):
+    for name, plain in {"limits": Limits, "reserve": Reserve, **TOLD}.items():
         fields[name] |= _fields(plain) | {"type": "object"}
     fields["health"] |= {"$ref": "#/$defs/health"}
     fields["engine"] |= {"$ref": "#/$defs/engines"}

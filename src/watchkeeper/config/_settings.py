@@ -11,8 +11,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from watchkeeper.config._units import duration
 from watchkeeper.config._yaml import Node, parse
 from watchkeeper.model import Millis
+from watchkeeper.observe.settings import Exposed, Log, Tracing
 
 DETECTORS = ("robust", "seasonal", "level_shift", "flatline", "absence", "bounds")
+
+TOLD = {"log": Log, "tracing": Tracing, "metrics": Exposed}  # what the house tells of itself
 
 DEFAULTS = f"""\
 tick: 1s
@@ -47,6 +50,9 @@ secrets:
     type: systemd
 engine:
   type: local
+log: {{}}
+tracing: {{}}
+metrics: {{}}
 """
 
 TICK_MIN, TICK_MAX = 100, 86_400_000  # milliseconds
@@ -124,6 +130,11 @@ class Settings(BaseModel):
     actions: dict[str, Any] = Field(description="What policies may do, by name.")
     secrets: dict[str, Any] = Field(description="Where secrets are kept, by name.")
     engine: Any = Field(description="Where pure work runs.")
+    log: dict[str, Any] = Field(description="How the house logs.")
+    tracing: dict[str, Any] = Field(
+        description="Where OpenTelemetry traces go; nowhere by default."
+    )
+    metrics: dict[str, Any] = Field(description="What `/metrics` tells beyond the house itself.")
 
 
 def defaults() -> Node:

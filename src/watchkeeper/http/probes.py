@@ -19,11 +19,17 @@ def endpoints(view: HouseView) -> list[Endpoint]:
 
     def ready(request: Request) -> Response:
         is_ready, why = view.ready()
-        return text(f"{why}\n", 200 if is_ready else 503)
+        lines = [f"{why}\n"]
+        if "verbose" in request.query_params:  # as Kubernetes asks
+            lines[:0] = [
+                f"[{'+' if state == 'ok' else '-'}]{name} {state}\n"
+                for name, state in view.checks().items()
+            ]
+        return text("".join(lines), 200 if is_ready else 503)
 
     def metrics(request: Request) -> Response:
-        kind = "text/plain; version=0.0.4; charset=utf-8"
-        return Response(view.metrics(), headers={"Content-Type": kind})
+        body, kind = view.metrics(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": kind, "Vary": "Accept"})
 
     up = ("/-/healthy", "/livez", "/healthz")
     return [

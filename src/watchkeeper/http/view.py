@@ -17,8 +17,11 @@ class HouseView(Protocol):
     def status(self) -> Mapping[str, Any]:
         """Return counts, versions and positions as canonical JSON can hold them."""
 
-    def metrics(self) -> bytes:
-        """Return our own metrics in Prometheus' text format 0.0.4."""
+    def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Return our own metrics and their content type, as the client accepts them."""
+
+    def checks(self) -> Mapping[str, str]:
+        """Return each thing that readiness asks for: `ok`, or what is wrong with it."""
 
     def flags(self) -> Sequence[Mapping[str, Any]]:
         """Return every feature flag: `flag`, `on`, `said_by`."""

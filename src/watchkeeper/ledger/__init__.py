@@ -76,6 +76,12 @@ class Ledger(Protocol):
         well never overtakes the alarm.
         """
 
+    def owed(self) -> tuple[int, Millis | None]:
+        """Return how many orders are open, and when the oldest of them was created."""
+
+    def given_up(self) -> int:
+        """Return how many orders were refused or given up, ever; reads all receipts."""
+
     def settle(self, receipt: Receipt) -> None:
         """Record one attempt; `done`, `refused` and `dead` close the order. Idempotent."""
 

@@ -171,6 +171,15 @@ class SqliteLedger:
         rows = self._file.query(SQL["outbox"], (now, limit))
         return [(Order(*row[:6]), row[6]) for row in rows]
 
+    def owed(self) -> tuple[int, Millis | None]:
+        """Return how many orders are open, and when the oldest of them was created."""
+        ((count, oldest),) = self._file.query(SQL["owed"])
+        return count, oldest
+
+    def given_up(self) -> int:
+        """Return how many orders were refused or given up, ever; reads all receipts."""
+        return int(self._file.query(SQL["given_up"])[0][0])
+
     def settle(self, receipt: Receipt) -> None:
         """Record one attempt. The same attempt again changes nothing: the first receipt stands.
 

@@ -186,6 +186,12 @@ where due is not null and due <= ? and not exists (
     and older.entity = mine.entity and older.id < mine.id
 ) order by created, id limit ?;
 
+-- name: owed
+select count(*), min(created) from orders where due is not null;
+
+-- name: given_up
+select count(*) from receipt where outcome in ('refused', 'dead');
+
 -- name: attempts
 select attempts from orders where key = ?;
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,25 +17,43 @@ from watchkeeper import __version__
 from watchkeeper.bulk import versions
 from watchkeeper.core.state import KEEP_EVERY
 from watchkeeper.flags import flip
-from watchkeeper.live._metrics import exposition
+from watchkeeper.live._metrics import Told, exposed
+from watchkeeper.live._objectives import Objectives
 from watchkeeper.live._recent import Recent
 from watchkeeper.model import REJECTS, Assessed, Millis, Offset
+from watchkeeper.observe.settings import Exposed
 from watchkeeper.reports import Facts, Findings, gather
 from watchkeeper.reports._words import rfc3339
 from watchkeeper.results import HEALTH_FILE, health_rows
 from watchkeeper.service import Service
 from watchkeeper.sources import Source
 
+COUNT_EVERY = Millis(60_000)
 WINDOW = Millis(3 * 3_600_000)  # of health shown on the page
 REJECTS_SHOWN = 50  # journal entries with rejects
 LOOK_BACK = 1_000  # newest journal entries looked through for them
 
 
 class Live:
-    """The view of one service that http shows."""
+    """The view of one service that http shows.
 
-    def __init__(self, service: Service, title: str, clock: Callable[[], Millis]) -> None:
+    :param exposed: what `/metrics` tells.
+    :param folder: of the stores; None: nothing is kept there.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        title: str,
+        clock: Callable[[], Millis],
+        *,
+        exposed: Exposed | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.service, self._title, self._clock = service, title, clock
+        self._exposed, self._folder = exposed or Exposed(), folder
+        self.objectives = Objectives(service, folder, clock)
+        self._given_up: tuple[Millis, int] | None = None  # orders, as counted when
         self._reload = (True, clock())  # how the last reading of the configuration went, and when
         self._beyond: tuple[str, ...] = ()  # changed fields that only a restart takes up
         self.recent = Recent()
@@ -56,7 +75,8 @@ class Live:
         tick = mark.tick if mark is not None else Millis(0)
         with self._lock:
             if self._cached is None or self._cached[0] != tick:
-                self._cached = (tick, self._gathered(tick))
+                with self.service.witness.reporting():
+                    self._cached = (tick, self._gathered(tick))
             return self._cached[1]
 
     def status(self) -> dict[str, Any]:
@@ -104,6 +124,7 @@ class Live:
                 if (states := getattr(reader, "states", None)) is not None
             },
             "entities": len(self._current()),
+            "objectives": self.objectives.facts(),
         }
 
     def flags(self) -> list[dict[str, Any]]:
@@ -141,9 +162,23 @@ class Live:
             return f"off: flag {switch.flag}"
         return self.service.progress.failing.get(source.name, "ok")
 
-    def metrics(self) -> bytes:
-        """Return the Prometheus text exposition of the house's own metrics."""
-        return exposition(self.service, self.status(), self._current(), self._reload, self._clock())
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the house's own metrics and their content type, as the client accepts them."""
+        told = Told(
+            self.service, self.objectives, self.status(), self._current(), self._reload,
+            self._exposed, self._folder, self._orders_given_up(), self._clock(),
+        )  # fmt: skip
+        return exposed(told, accept)
+
+    def checks(self) -> dict[str, str]:
+        """Return each thing that readiness asks for: `ok`, or what is wrong with it."""
+        service = self.service
+        return {
+            "recovered": "ok" if service.ready.is_set() else "recovering",
+            "stages": str(service.failure) if service.failure is not None else "ok",
+            "disk": service.degraded or ("full" if service.intake.full else "ok"),
+            "stopping": "stopping" if service.stop.is_set() else "ok",
+        }
 
     def ready(self) -> tuple[bool, str]:
         """Return whether everything is recovered and writable, and why not."""
@@ -157,6 +192,14 @@ class Live:
         if service.intake.full:
             return False, "the disk is full"
         return (True, "ready") if service.ready.is_set() else (False, "recovering")
+
+    def _orders_given_up(self) -> int:
+        """Return how many there are; counted once a minute, as that reads all receipts."""
+        now = self._clock()
+        with self._lock:
+            if self._given_up is None or now - self._given_up[0] >= COUNT_EVERY:
+                self._given_up = (now, self.service.house.ledger.given_up())
+            return self._given_up[1]
 
     def _current(self) -> list[Assessed]:
         """Return the entities of which something is expected; what retired is history."""

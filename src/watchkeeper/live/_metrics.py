@@ -1,43 +1,77 @@
-"""The house's own metrics, as Prometheus scrapes them. docs/metrics.md lists them.
+"""The house's own metrics, as Prometheus scrapes them. `observe.metrics` is their table.
 
-They are made when somebody asks, from counts that are kept anyway; the hot path does not know them.
+Most are made when somebody asks, from what is known anyway; the hot path does not know them.
 """
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client import CollectorRegistry, ProcessCollector, exposition
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from watchkeeper import __version__
-from watchkeeper.model import Assessed, Millis
+from watchkeeper.live._objectives import Objectives
+from watchkeeper.model import Assessed, Millis, State
+from watchkeeper.observe.logs import LINES
+from watchkeeper.observe.metrics import PROCESS, family
+from watchkeeper.observe.settings import Exposed
 from watchkeeper.service import Service
 
+STATES = tuple(State)
+BITS = 12  # hexadecimal digits of the checksum: 48 bits, which a float holds exactly
+_PROCESS = ProcessCollector(registry=None)
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPEN = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-def exposition(
-    service: Service,
-    status: Mapping[str, Any],
-    current: Sequence[Assessed],
-    reload: tuple[bool, Millis],
-    now: Millis,
-) -> bytes:
-    """Return all families in the text format 0.0.4.
+
+class Told(NamedTuple):
+    """What the exposition is made of.
 
     :param status: as `Live.status` tells it. :param current: the health of each entity.
     :param reload: whether the last reading of the configuration went well, and the last that did.
     """
+
+    service: Service
+    objectives: Objectives
+    status: Mapping[str, Any]
+    current: Sequence[Assessed]
+    reload: tuple[bool, Millis]
+    exposed: Exposed
+    folder: Path | None
+    given_up: int
+    now: Millis
+
+
+def exposed(told: Told, accept: str = "") -> tuple[bytes, str]:
+    """Return all families and their content type: OpenMetrics when it is asked for.
+
+    Only OpenMetrics has exemplars, which lead from a histogram to a trace.
+    """
     registry = CollectorRegistry()
     registry.register(_Made([
-        *_house(service, reload),
-        *_flow(service, status),
-        *_progress(service, status, now),
-        *_targets(status),
-        *_health(current),
+        *_house(told),
+        *_disk(told),
+        *_sources(told),
+        *_flow(told),
+        *_progress(told),
+        *_outbox(told),
+        *_health(told),
+        *_promised(told),
+        *told.service.witness.meters.families(),
+        *(one for one in _PROCESS.collect() if one.name in _STEMS),
     ]))  # fmt: skip
-    return generate_latest(registry)
+    if "application/openmetrics-text" in accept:
+        return openmetrics.generate_latest(registry), OPEN  # type: ignore[no-untyped-call]
+    return exposition.generate_latest(registry), TEXT
+
+
+_STEMS = frozenset(name.removesuffix("_total") for name in PROCESS)
 
 
 class _Made:
@@ -51,131 +85,124 @@ class _Made:
         return self._families
 
 
-def _house(service: Service, reload: tuple[bool, Millis]) -> Iterator[Metric]:
-    info = InfoMetricFamily("watchkeeper_build", "What is running.")
+def _one(name: str, value: float) -> Metric:
+    made: Metric = family(name)
+    made.add_metric([], value)  # type: ignore[attr-defined]
+    return made
+
+
+def _many(name: str, rows: Mapping[Any, float]) -> Metric:
+    """Return a family with a series for each key: its labels, or its only label."""
+    made: Metric = family(name)
+    for labels, value in sorted(rows.items()):
+        key = list(labels) if isinstance(labels, tuple) else [labels]
+        made.add_metric(key, value)  # type: ignore[attr-defined]
+    return made
+
+
+def _house(told: Told) -> Iterator[Metric]:
+    service, (well, at) = told.service, told.reload
+    info = family("build_info")
     rulebook = service.house.rulebook.digest[:12]
     info.add_metric([], {"version": __version__, "rulebook": rulebook})
     yield info
-    well, at = reload
-    yield GaugeMetricFamily(
-        "watchkeeper_config_last_reload_successful",
-        "Whether the configuration could be read when it was last asked for.", float(well),
-    )  # fmt: skip
-    yield GaugeMetricFamily(
-        "watchkeeper_config_last_reload_success_timestamp_seconds",
-        "When the configuration was last read.", at / 1000,
-    )  # fmt: skip
-    yield GaugeMetricFamily(
-        "watchkeeper_degraded", "1 after the disk has failed.", float(bool(service.degraded))
-    )
+    yield _one("ready", float(told.status["ready"]))
+    yield _one("degraded", float(bool(service.degraded)))
+    yield _one("start_time_seconds", service.witness.born / 1000)
+    yield _one("config_last_reload_successful", float(well))
+    yield _one("config_last_reload_success_timestamp_seconds", at / 1000)
+    yield _one("restart_needed", len(told.status["restart_for"]))
+    yield _many("log_lines_total", LINES.copy())
+    yield _many("spans_total", service.witness.span_counts)
 
 
-def _flow(service: Service, status: Mapping[str, Any]) -> Iterator[Metric]:
-    intake = service.intake
-    samples = CounterMetricFamily(
-        "watchkeeper_ingest_samples",
-        "Samples since the start: offered = accepted + rejected + shed.", labels=["outcome"],
-    )  # fmt: skip
-    for outcome in ("offered", "accepted", "rejected", "shed"):
-        samples.add_metric([outcome], status["traffic"][outcome])
-    yield samples
-    pushed = CounterMetricFamily(
-        "watchkeeper_receiver_samples",
-        "The same of each receiver.", labels=["receiver", "outcome"],
-    )  # fmt: skip
-    for receiver, outcomes in status["receivers"].items():
-        for outcome, count in outcomes.items():
-            pushed.add_metric([receiver, outcome], count)
-    yield pushed
-    rejected = CounterMetricFamily(
-        "watchkeeper_rejected_samples", "Samples in quarantine, by reason.", labels=["reason"]
-    )
-    for reason, count in sorted(intake.traffic.reasons.items()):
-        rejected.add_metric([reason], count)
-    yield rejected
-    requests = CounterMetricFamily(
-        "watchkeeper_requests", "Requests that pushed telemetry.", labels=["receiver", "outcome"]
-    )
-    for (receiver, outcome), count in sorted(intake.traffic.requests.items()):
-        requests.add_metric([receiver, outcome], count)
-    yield requests
-    yield CounterMetricFamily(
-        "watchkeeper_request_bytes", "Bytes of those requests, as sent.", intake.traffic.bytes
-    )
+def _disk(told: Told) -> Iterator[Metric]:
+    yield _one("disk_full", float(told.service.intake.full))
+    if told.folder is not None:
+        disk = os.statvfs(told.folder)
+        yield _one("disk_free_bytes", disk.f_bavail * disk.f_frsize)
+
+
+def _sources(told: Told) -> Iterator[Metric]:
+    standing = told.status["sources"].items()
+    up = {name: float(how == "ok") for name, how in standing if not how.startswith("off: ")}
+    yield _many("source_up", up)
+    states: dict[tuple[str, str, str], float] = {}
+    failures: dict[tuple[str, str], float] = {}
+    for source, targets in told.status["targets"].items():
+        for one in targets:
+            states[source, one["name"], one["state"]] = 1.0
+            failures[source, one["name"]] = one["failures"]
+    yield _many("target_breaker", states)
+    yield _many("target_failures", failures)
+
+
+def _flow(told: Told) -> Iterator[Metric]:
+    intake, traffic = told.service.intake, told.status["traffic"]
+    outcomes = ("offered", "accepted", "rejected", "shed")
+    yield _many("ingest_samples_total", {name: traffic[name] for name in outcomes})
+    pushed = {
+        (receiver, outcome): count
+        for receiver, outcomes in told.status["receivers"].items()
+        for outcome, count in outcomes.items()
+    }
+    yield _many("receiver_samples_total", pushed)
+    yield _many("rejected_samples_total", intake.traffic.reasons.copy())
+    yield _many("requests_total", intake.traffic.requests.copy())
+    yield _one("request_bytes_total", intake.traffic.bytes)
     items, size = intake.waiting
-    yield GaugeMetricFamily("watchkeeper_waiting_items", "Requests and batches waiting.", items)
-    yield GaugeMetricFamily("watchkeeper_waiting_bytes", "Bytes of requests waiting.", size)
-    yield GaugeMetricFamily(
-        "watchkeeper_waiting_capacity_bytes", "How many may wait.", intake.limits.waiting
-    )
-    sources = intake.sources_waiting
-    yield GaugeMetricFamily(
-        "watchkeeper_waiting_source_bytes", "Bytes of batches waiting.", sources
-    )
-    spent = CounterMetricFamily(
-        "watchkeeper_stage_cpu_seconds", "Processor seconds of each stage.", labels=["stage"]
-    )
-    for stage, seconds in sorted(
-        {**intake.spent.seconds, **service.progress.spent.seconds}.items()
-    ):
-        spent.add_metric([stage], seconds)
-    yield spent
+    yield _one("waiting_items", items)
+    yield _one("waiting_bytes", size)
+    yield _one("waiting_capacity_bytes", intake.limits.waiting)
+    yield _one("waiting_source_bytes", intake.sources_waiting)
+    yield _one("waiting_oldest_seconds", intake.oldest(told.now) / 1000)
+    spent = {**intake.spent.seconds, **told.service.progress.spent.seconds}
+    yield _many("stage_cpu_seconds_total", spent)
 
 
-def _progress(service: Service, status: Mapping[str, Any], now: Millis) -> Iterator[Metric]:
-    scored = CounterMetricFamily(
-        "watchkeeper_scored_samples", "Samples concluded, ever.", labels=["outcome"]
-    )
-    for outcome in ("scored", "duplicate", "late"):
-        scored.add_metric([outcome], status["counts"][outcome])
-    yield scored
-    yield GaugeMetricFamily(
-        "watchkeeper_journal_samples", "Samples in the journal.", status["journal"]["samples"]
-    )
-    yield GaugeMetricFamily(
-        "watchkeeper_pending_samples",
-        "Those not concluded yet: journal = scored + duplicate + late + pending.",
-        status["journal"]["pending"],
-    )
-    yield GaugeMetricFamily(
-        "watchkeeper_restart_needed",
-        "Changed fields of the configuration that only a restart takes up.",
-        len(status["restart_for"]),
-    )
-    head, tick = status["journal"]["head"], service.progress.tick
-    lag = head - service.progress.decided
-    behind = (now - tick) / 1000 if tick else 0.0
-    yield GaugeMetricFamily("watchkeeper_journal_entries", "Entries in the journal.", head)
-    yield GaugeMetricFamily("watchkeeper_ledger_lag_entries", "Entries not concluded.", lag)
-    yield GaugeMetricFamily("watchkeeper_ledger_lag_seconds", "Age of the last tick.", behind)
+def _progress(told: Told) -> Iterator[Metric]:
+    status, progress = told.status, told.service.progress
+    scored = ("scored", "duplicate", "late")
+    yield _many("scored_samples_total", {name: status["counts"][name] for name in scored})
+    yield _one("journal_samples", status["journal"]["samples"])
+    yield _one("pending_samples", status["journal"]["pending"])
+    head, tick = status["journal"]["head"], progress.tick
+    yield _one("series", progress.series)
+    yield _one("journal_entries", head)
+    yield _one("ledger_lag_entries", max(0, head - progress.decided))
+    yield _one("ledger_lag_seconds", (told.now - tick) / 1000 if tick else 0.0)
+    last = told.service.house.ledger.head()
+    yield _one("ledger_links", last.seq)
+    yield _one("ledger_checksum", int(last.hash[:BITS], 16))
 
 
-def _targets(status: Mapping[str, Any]) -> Iterator[Metric]:
-    up = GaugeMetricFamily(
-        "watchkeeper_target_breaker",
-        "1 for the state that the breaker of a target is in.",
-        labels=["source", "target", "state"],
-    )
-    failures = GaugeMetricFamily(
-        "watchkeeper_target_failures", "Failures in a row.", labels=["source", "target"]
-    )
-    for source, states in status["targets"].items():
-        for one in states:
-            up.add_metric([source, one["name"], one["state"]], 1.0)
-            failures.add_metric([source, one["name"]], one["failures"])
-    yield from (up, failures)
+def _outbox(told: Told) -> Iterator[Metric]:
+    count, oldest = told.service.house.ledger.owed()
+    yield _one("outbox_orders", count)
+    age = max(0, told.now - oldest) / 1000 if oldest is not None else 0.0
+    yield _one("outbox_oldest_seconds", age)
+    yield _one("outbox_dead_orders", told.given_up)
 
 
-def _health(current: Sequence[Assessed]) -> Iterator[Metric]:
-    health = GaugeMetricFamily(
-        "watchkeeper_health_score", "Health, 0 to 100.", labels=["entity_type", "entity"]
-    )
-    anomaly = GaugeMetricFamily(
-        "watchkeeper_anomaly_score", "Above 1 is anomalous.", labels=["entity_type", "entity"]
-    )
-    for one in current:
-        kind, _, name = one.entity.partition(":")
-        if one.health is not None:
-            health.add_metric([kind, name], one.health)
-        anomaly.add_metric([kind, name], one.score)
-    yield from (health, anomaly)
+def _health(told: Told) -> Iterator[Metric]:
+    kinds = {one.entity.partition(":")[0] for one in told.current}
+    counts: Counter[tuple[str, str]] = Counter({(kind, s): 0 for kind in kinds for s in STATES})
+    for one in told.current:
+        counts[one.entity.partition(":")[0], str(one.state)] += 1
+    yield _many("entities", counts)
+    named = sorted(told.current, key=lambda one: one.entity)[: told.exposed.entities]
+    yield _one("entities_not_shown", len(told.current) - len(named))
+    pairs = {one: one.entity.partition(":")[::2] for one in named}
+    yield _many("health_score", {p: o.health for o, p in pairs.items() if o.health is not None})
+    yield _many("anomaly_score", {pair: one.score for one, pair in pairs.items()})
+
+
+def _promised(told: Told) -> Iterator[Metric]:
+    facts, totals = told.objectives.facts(), told.objectives.totals()
+    yield _many("slo_objective_ratio", {one["name"]: one["target"] for one in facts})
+    yield _many("slo_events_total", {name: events for name, (events, _) in totals.items()})
+    yield _many("slo_bad_events_total", {name: bad for name, (_, bad) in totals.items()})
+    burns = {(one["name"], window): rate for one in facts for window, rate in one["burn"].items()}
+    yield _many("slo_burn_rate", burns)
+    left = {one["name"]: one["remaining"] for one in facts}
+    yield _many("slo_error_budget_remaining_ratio", left)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -26,13 +26,13 @@ from watchkeeper.core.state import Rulebook, State
 from watchkeeper.errors import InputError, StoreError, StoreFull, WatchkeeperError
 from watchkeeper.features import Switchboard
 from watchkeeper.intake import Intake
-from watchkeeper.model import Batch, Control, Millis, canonical
+from watchkeeper.model import Batch, Control, Millis, Offset, canonical
+from watchkeeper.observe.witness import Witness
 from watchkeeper.pipeline import Decider
 from watchkeeper.service._collecting import Collecting
-from watchkeeper.service._house import House
+from watchkeeper.service._house import House, Progress
 from watchkeeper.service._steady import Steady
 from watchkeeper.sources import Reader, Source, pause
-from watchkeeper.stopwatch import Stopwatch
 
 __all__ = ["House", "Progress", "Service", "Steady"]
 
@@ -49,20 +49,6 @@ DRAIN = 7.0  # seconds in which all stages finish what they have; 10 s is the pr
 LEAVE = 0.5  # seconds more for a thread that was told to end late
 
 
-@dataclass
-class Progress:
-    """How far the house has come since its start; for status and metrics."""
-
-    started: Millis | None = None
-    found: int = 0  # samples in the journal at the start
-    entries: int = 0
-    attempts: int = 0  # at orders
-    decided: int = 0  # the last journal entry carried through
-    tick: int = 0  # the last tick evaluated, ms
-    failing: dict[str, str] = field(default_factory=dict)  # source -> what it last complained of
-    spent: Stopwatch = field(default_factory=Stopwatch)  # by deciding
-
-
 class Service:
     """One house in motion. `run` blocks until `stop` is set or something fails for good."""
 
@@ -73,10 +59,13 @@ class Service:
         clock: Callable[[], Millis],
         *,
         once: bool = False,
+        witness: Witness | None = None,
     ) -> None:
         self.house, self.stop, self.clock, self._once = house, stop, clock, once
-        self.progress = Progress()
-        self.intake = Intake(house.journal, limits=house.limits, identity=house.identity)
+        self.progress, self.witness = Progress(), witness or Witness()
+        self.intake = Intake(
+            house.journal, limits=house.limits, identity=house.identity, witness=self.witness
+        )
         self.ready = threading.Event()
         self.failure: WatchkeeperError | None = None
         self.degraded = ""  # why nothing is taken in nor decided, though the house stands
@@ -97,8 +86,9 @@ class Service:
             return 1 if self.failure else 0
         house, spent = self.house, self.progress.spent
         decider = Decider(
-            house.journal, house.ledger, house.reread, house.engine, self.watch, spent=spent
-        )
+            house.journal, house.ledger, house.reread, house.engine, self.watch,
+            spent=spent, witness=self.witness,
+        )  # fmt: skip
         self.features.follow = lambda: decider.fold.state
         while decider.decide():
             if self.stop.is_set():
@@ -112,6 +102,8 @@ class Service:
         self.clock = Steady(self.clock, newest)
         self.progress.started = self.clock()
         self._begin(decider.fold.rulebook)
+        journal = self.house.journal
+        self.witness.belong(next(iter(journal.read(Offset(0), 1))), journal.head())
         self.intake.adopt(self.house.rulebook.contracts)
         self.intake.closed = ""
         self.ready.set()
@@ -134,7 +126,7 @@ class Service:
         self._stages["collect"].set()
         slow += self._joined(stages)
         if slow:
-            log.error("stages did not finish in time", stages=slow)
+            log.error("stages_late", stages=slow)
         return 1 if self.failure or self.degraded or slow else 0
 
     def reload(self, wanted: House) -> None:
@@ -181,8 +173,8 @@ class Service:
         wanted = self.house.rulebook
         if journalled is None or journalled.digest != wanted.digest:
             body = canonical(wanted.document)
-            self.house.journal.note(Control("rulebook", "configuration", body), now)
-        self.house.journal.note(Control("started", "watchkeeper", "{}"), now)
+            self.intake.note(Control("rulebook", "configuration", body), now)
+        self.intake.note(Control("started", "watchkeeper", "{}"), now)
         self._journalled.set()
 
     def _collect_from(self, sources: Sequence[Source]) -> None:
@@ -208,12 +200,12 @@ class Service:
             except Exception as error:  # a faulty source must not end the house
                 if not isinstance(error, InputError):
                     mine.reader = None
-                if self.progress.failing.get(source.name) != str(error):
-                    log.warning("source failed", source=source.name, error=str(error))
+                self.witness.failed(source.name, error)
                 self.progress.failing[source.name] = str(error) or repr(error)
                 mine.stop.wait(max(RETRY, source.interval))
                 continue
             self.progress.failing.pop(source.name, None)
+            self.witness.recovered(source.name)
             if batch is not None and not self._offer(batch):
                 break  # the next start goes on before it
             if self._once and (batch is None or source.sampled):
@@ -262,26 +254,26 @@ class Service:
             if self.intake.round(0.2):
                 return time.monotonic()
         except StoreFull as error:
-            self._complain("journal is full; asking clients to wait", error)
+            self._complain("journal_full", error)
             self.stop.wait(RETRY_FULL)
         if time.monotonic() - beat < HEARTBEAT:
             return beat
         try:
-            self.house.journal.note(Control("heartbeat", "clock", "{}"), self.clock())
+            self.intake.note(Control("heartbeat", "clock", "{}"), self.clock())
         except StoreFull as error:  # not even the reserve is left
-            self._complain("journal is full; time stands still in it", error)
+            self._complain("time_stands_still", error)
         return time.monotonic()
 
     def _end(self) -> None:
         """Journal that this run ends, at a time that leaves nothing collected undecided."""
         try:
-            self.house.journal.note(Control("stopped", "watchkeeper", "{}"), self._end_of_tick())
+            self.intake.note(Control("stopped", "watchkeeper", "{}"), self._end_of_tick())
         except StoreFull as error:
-            log.error("journal is full; the end is not in it", error=str(error))
+            log.error("end_not_journalled", error=str(error), code=error.code)
 
     def _take_up(self) -> None:
         """Journal flips; go on under the house that was asked for, and the flags that are on."""
-        self.features.journal(lambda flip: self.house.journal.note(flip, self.clock()))
+        self.features.journal(lambda flip: self.intake.note(flip, self.clock()))
         if self.features.moved() and not self.stop.is_set():
             self._collect_from(self.house.sources)
         if not self._wanted:
@@ -290,9 +282,9 @@ class Service:
         if wanted.rulebook.digest != self.house.rulebook.digest:
             body = canonical(wanted.rulebook.document)
             try:
-                self.house.journal.note(Control("rulebook", "configuration", body), self.clock())
+                self.intake.note(Control("rulebook", "configuration", body), self.clock())
             except StoreFull as error:
-                self._complain("journal is full; the reload waits", error)
+                self._complain("reload_waits", error)
                 if not self._wanted:  # else a newer one was asked for meanwhile
                     self._wanted.append(wanted)
                 return
@@ -307,13 +299,14 @@ class Service:
         """Take nothing in and decide nothing until the next start, which rewrites the stores."""
         self.degraded = str(error)
         self.intake.closed = "the disk has failed"
-        log.error("degraded", error=str(error))
+        log.error("degraded", error=str(error), code=error.code)
 
     def _complain(self, what: str, error: WatchkeeperError) -> None:
+        """Log a lasting trouble now and then."""
         now = time.monotonic()
         if now - self._complained.get(what, -COMPLAIN) >= COMPLAIN:
             self._complained[what] = now
-            log.error(what, error=str(error))
+            log.error(what, error=str(error), code=error.code)
 
     def _end_of_tick(self) -> Millis:
         """Return a time that closes the open tick, so that nothing collected is left undecided."""
@@ -329,7 +322,7 @@ class Service:
             try:
                 done = decider.decide(PORTION)
             except StoreFull as error:
-                self._complain("ledger is full; waiting", error)
+                self._complain("ledger_full", error)
                 self.stop.wait(RETRY)
                 if finished:
                     break
@@ -341,6 +334,7 @@ class Service:
             if decider.fold.state is not None:
                 self.progress.decided = decider.fold.state.offset
                 self.progress.tick = decider.fold.state.tick
+                self.progress.series = len(decider.fold.state.series.entity)
             if done == 0:
                 if finished:
                     break
@@ -354,10 +348,11 @@ class Service:
             finished = self._stages["decide"].is_set()
             if self.degraded:
                 return
-            self.progress.attempts += pipeline.act(
-                self.house.ledger, self.features.acting(self.house.actions, self.house.rulebook),
-                now=self.clock, limit=32,
-            )  # fmt: skip
+            with self.progress.spent("act"):
+                actions = self.features.acting(self.house.actions, self.house.rulebook)
+                self.progress.attempts += pipeline.act(
+                    self.house.ledger, actions, now=self.clock, limit=32, witness=self.witness
+                )
             if finished:
                 return
             self._stages["decide"].wait(ACT_EVERY)
@@ -369,7 +364,7 @@ class Service:
             except WatchkeeperError as error:
                 self._fail(name, error)
             except Exception as error:
-                log.exception("stage broke", stage=name)
+                log.exception("stage_broke", thread=name)
                 self._fail(
                     name, StoreError(f"{name}: {error!r}", hint="this is a bug; see the log")
                 )
@@ -379,7 +374,7 @@ class Service:
         return thread
 
     def _fail(self, stage: str, error: WatchkeeperError) -> None:
-        log.error("stage failed", stage=stage, error=str(error))
+        log.error("stage_failed", thread=stage, error=str(error), code=error.code)
         self.failure = self.failure or error
         for event in self._stages.values():
             event.set()

@@ -1,0 +1,65 @@
+"""What went through since the start, and how much more each tenant may send."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from watchkeeper.receivers import Limits
+
+
+@dataclass
+class Traffic:
+    """What went through since the start: offered = accepted + rejected + shed, in samples."""
+
+    offered: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    shed: int = 0  # decoded, and not taken in: the sender was asked to send it again
+    batches: int = 0
+    requests: Counter[tuple[str, str]] = field(default_factory=Counter)  # receiver, outcome
+    reasons: Counter[str] = field(default_factory=Counter)  # of rejected samples
+    pushed: Counter[tuple[str, str]] = field(default_factory=Counter)  # samples: receiver, outcome
+    bytes: int = 0  # of requests, as sent
+
+    def check(self) -> None:
+        """Hold the accounting."""
+        assert self.offered == self.accepted + self.rejected + self.shed, self
+
+
+class Quota:
+    """What one tenant still may: new series within a minute, series in all, samples."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._series, self._new = 0, float(limits.tenant_new_series)
+        self._samples = float(limits.tenant_samples)
+        self._seen = time.monotonic()
+
+    def allow(self, wanted: int) -> int:
+        """Return how many of so many new series may be added now, and count them."""
+        self._refill()
+        room = min(self._new, self.limits.tenant_series - self._series)
+        allowed = max(0, min(wanted, int(room)))
+        self._new -= allowed
+        self._series += allowed
+        return allowed
+
+    def late(self) -> float:
+        """Return for how many seconds the tenant has sent too much; 0 when it has not."""
+        self._refill()
+        rate = self.limits.tenant_samples
+        return max(0.0, -self._samples / rate) if rate else 0.0
+
+    def spend(self, samples: int) -> None:
+        """Count samples that came in; one request may overdraw, the next has to wait."""
+        self._samples -= samples
+
+    def _refill(self) -> None:
+        now = time.monotonic()
+        spent, self._seen = now - self._seen, now
+        limits = self.limits
+        self._new = min(limits.tenant_new_series, self._new + limits.tenant_new_series * spent / 60)
+        most = float(limits.tenant_samples)
+        self._samples = min(most, self._samples + most * spent)
