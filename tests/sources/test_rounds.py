@@ -122,6 +122,20 @@ def start():
         rounds.close()
 
 
+def test_a_target_that_says_much_does_not_keep_the_others_waiting(start, monkeypatch):
+    monkeypatch.setattr(_rounds, "SHARE", 100)
+    monkeypatch.setattr(_rounds, "WAITING", 1000)
+    much = says(*(f"m{n}" for n in range(150)))
+    fleet = Fleet({"much": much, "a": says("m"), "b": says("m")}, interval=0.2)
+    heard = start(fleet)
+    end = time.monotonic() + 20
+    while min(fleet.asked["a"], fleet.asked["b"]) < 12:  # and nobody fetches
+        assert time.monotonic() < end, fleet.asked
+        time.sleep(0.01)
+    assert fleet.asked["much"] == 1
+    heard.until(lambda: fleet.asked["much"] > 2)
+
+
 def test_every_target_is_asked_once_a_round_at_its_own_place(start):
     fleet = Fleet({f"t{n}": says("m") for n in range(40)}, interval=1.0)
     heard = start(fleet)

@@ -42,6 +42,7 @@ ATTEMPTS = 3
 PAUSE, PAUSE_MAX = 0.2, 2.0  # seconds before the first repeat, at most, and before any
 SAMPLES = 100_000  # of one batch, about
 WAITING = 500_000  # samples that wait to be fetched; then nobody is asked
+SHARE = 50_000  # of these of one target; then it is not asked, so that others are
 SPARE = 50_000  # keys remembered beyond twice what the targets say
 LINGER = 0.2  # seconds a poll gathers answers
 PATIENCE = 1.0  # seconds in which threads should end when told to; they keep nobody else waiting
@@ -95,7 +96,7 @@ class Rounds:
         self._stuck = 0  # questions given up whose worker has not come back
         self._threads: list[threading.Thread] = []
         self._handed: SimpleQueue[_Question | None] = SimpleQueue()
-        self._answers: deque[Answer] = deque()
+        self._answers: deque[tuple[Answer, Standing | None]] = deque()
         self._waiting = 0
         self._table, self._room = Table(), SPARE
         self._looking: float | None = None
@@ -113,9 +114,12 @@ class Rounds:
                 lambda: self._waiting >= SAMPLES or self._closed.is_set(), LINGER
             )
             answers, size = [], 0
-            while self._answers and (not size or size + self._answers[0].size <= SAMPLES):
-                answers.append(self._answers.popleft())
-                size += answers[-1].size
+            while self._answers and (not size or size + self._answers[0][0].size <= SAMPLES):
+                answer, standing = self._answers.popleft()
+                answers.append(answer)
+                size += answer.size
+                if standing is not None:
+                    standing.waiting -= answer.size
             self._waiting -= size
             if answers:
                 self._changed.notify_all()
@@ -238,7 +242,7 @@ class Rounds:
             self._answer(standing.failed("still busy with an earlier question", _wall(), 0.0, now))
         elif standing.stuck or not standing.breaker.admits(now):
             self._answer(standing.left_alone(_wall()))
-        elif not standing.busy:
+        elif not standing.busy and standing.waiting < SHARE:
             if standing.breaker.state != before:
                 self._answer(standing.on_trial())
             standing.busy = True
@@ -312,9 +316,9 @@ class Rounds:
         if standing.gone:
             return
         if answer is None:
-            self._answer(standing.failed(error, question.at, took, now))
+            self._answer(standing.failed(error, question.at, took, now), standing)
         else:
-            self._answer(standing.succeeded(answer, question.at, took, whole))
+            self._answer(standing.succeeded(answer, question.at, took, whole), standing)
 
     def _give_up(self, question: _Question, now: float) -> None:
         """Go on without an answer; the worker is replaced, and the target stays busy with it."""
@@ -323,9 +327,11 @@ class Rounds:
         question.given_up = question.standing.busy = question.standing.stuck = True
         self._stuck += 1
 
-    def _answer(self, answer: Answer) -> None:
-        self._answers.append(answer)
+    def _answer(self, answer: Answer, standing: Standing | None = None) -> None:
+        self._answers.append((answer, standing))
         self._waiting += answer.size
+        if standing is not None:
+            standing.waiting += answer.size
         if self._waiting >= SAMPLES:
             self._changed.notify_all()
 

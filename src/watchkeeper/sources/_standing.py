@@ -33,6 +33,7 @@ class Standing:
         self.busy = False  # waits for its turn, or is asked
         self.stuck = False  # its last question was given up, and has not come back
         self.gone = False
+        self.waiting = 0  # samples it gave that nobody has fetched
         self.mark = mark
         self._collector = collector
         self._readings = readings_of(target)
