@@ -267,7 +267,7 @@ def test_of_two_targets_of_one_name_the_first_counts(start):
 
 
 def test_the_list_before_holds_while_no_new_one_can_be_had(start):
-    fleet = Fleet({"t": says("m")}, interval=0.2)
+    fleet = Fleet({"t": says("m")}, interval=1.0, timeout=0.8)
     heard = start(fleet)
     heard.until(lambda: heard.of("t"))
 
