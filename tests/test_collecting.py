@@ -105,7 +105,7 @@ class Truncated(test_gnmi.Target):
 
 
 def test_hostile_targets_of_every_kind_delay_nobody_and_are_left_alone(tmp_path):
-    """RELIABILITY D4: no target's trouble costs another more than a tenth of its rounds."""
+    """No target's trouble costs another more than a tenth of its rounds."""
     bad = {**HOSTILE, "endless_headers": hostile.endless_headers}
     with ExitStack() as stack:
         enter = stack.enter_context
