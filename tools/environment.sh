@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Build .venv from the hash-locked requirements and install watchkeeper into it.
-# usage: tools/environment.sh runtime|dev
+# Build .venv from the hash-locked requirements and install watchkeeper into it; or .venv-release,
+# which has the tools that package, sign and publish, and not watchkeeper.
+# usage: tools/environment.sh runtime|dev|release
 set -euo pipefail
 cd "$(dirname "$0")/.."
-kind=${1:?runtime or dev}
+kind=${1:?runtime, dev or release}
+venv=.venv
+[[ $kind != release ]] || venv=.venv-release
 python=${PYTHON:-python3}
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
@@ -15,7 +18,8 @@ locks_of() {
   case $1 in
     runtime) echo requirements-build.lock requirements.lock ;;
     dev) echo requirements-dev.lock ;;
-    *) echo "usage: $0 runtime|dev" >&2 && exit 2 ;;
+    release) echo requirements-release.lock ;;
+    *) echo "usage: $0 runtime|dev|release" >&2 && exit 2 ;;
   esac
 }
 
@@ -27,7 +31,7 @@ digest() {
 }
 
 current() {
-  [[ -x .venv/bin/watchkeeper && -f .venv/.$1 && $(<".venv/.$1") == "$(digest "$1")" ]]
+  [[ -x $venv/bin/python && -f $venv/.$1 && $(<"$venv/.$1") == "$(digest "$1")" ]]
 }
 
 if current "$kind" || { [[ $kind == runtime ]] && current dev; }; then
@@ -45,13 +49,17 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   fi
 fi
 
-echo "building .venv ($kind); this takes a minute or two the first time" >&2
-[[ -x .venv/bin/python ]] || "$python" -m venv .venv
-rm -f .venv/.runtime .venv/.dev
-pip=(.venv/bin/python -m pip --disable-pip-version-check -qq)
+echo "building $venv ($kind); this takes a minute or two the first time" >&2
+[[ -x $venv/bin/python ]] || "$python" -m venv "$venv"
+rm -f "$venv"/.runtime "$venv"/.dev "$venv"/.release
+pip=("$venv"/bin/python -m pip --disable-pip-version-check -qq)
 read -ra locks <<<"$(locks_of "$kind")"
 # The locks name everything, so nothing is resolved again: pip would look at releases that are newer
 # than the lock where one is asked for with an extra, and refuse those for want of a hash.
 "${pip[@]}" install --no-deps --require-hashes --only-binary :all: "${locks[@]/#/--requirement=}"
-"${pip[@]}" install --no-deps --no-build-isolation --editable .
-digest "$kind" >".venv/.$kind"
+if [[ $kind == release ]]; then
+  tools/release/signers.sh "$venv/bin"
+else
+  "${pip[@]}" install --no-deps --no-build-isolation --editable .
+fi
+digest "$kind" >"$venv/.$kind"

@@ -13,4 +13,6 @@ lock requirements.lock pyproject.toml "$@"
 lock requirements-build.lock --group build "$@"
 # The constraint keeps one version of everything across the files.
 lock requirements-dev.lock pyproject.toml --all-extras --group dev --constraint requirements.lock "$@"
+# Tools of a release live apart from ours: what signs and publishes shares no library with the product.
+lock requirements-release.lock --group release "$@"
 ! grep -nE 'https?://|--(index|find)' requirements*.lock
