@@ -8,7 +8,11 @@ BIN := .venv/bin
 DEMO := src/watchkeeper/packs/host/sample
 JOBS ?= 2
 
-.PHONY: help setup dev run demo test test-nightly lint types bench docs-check lock vendor package clean
+RELEASE_BIN := .venv-release/bin
+STAGE = PATH="$(CURDIR)/$(RELEASE_BIN):$$PATH" $(RELEASE_BIN)/python -m tools.release
+
+.PHONY: help setup dev run demo test test-nightly lint types bench docs-check lock vendor package clean \
+  release-tools image sbom audit secrets provenance sign verify publish promote rollback rehearse
 
 help: ## say what can be done (this text)
 	@echo "Watchkeeper turns fleet telemetry into health scores, safe decisions and reports."
@@ -60,6 +64,43 @@ vendor: ## fetch the pages' scripts anew from npm, in the versions that tools/ve
 
 package: dev ## build wheel and sdist twice, compare, and try the wheel in an empty environment
 	@tools/package.sh
+
+release-tools: ## build .venv-release: what packages, signs and publishes
+	@PYTHON=$(PYTHON) tools/environment.sh release
+
+image: release-tools ## build the container image twice, compare; after `make package`, as root
+	@$(STAGE).image
+
+sbom: release-tools ## write the bills of materials of package and image, and hold them to their schema
+	@$(STAGE).sbom
+
+audit: release-tools ## look for known vulnerabilities in what is locked; RELEASE=1 takes no doubt
+	@RELEASE=$(RELEASE) $(STAGE).audit
+
+secrets: release-tools ## look for secrets in every commit, after a planted one was found
+	@$(STAGE).secrets
+
+provenance: release-tools ## say from what dist/ was built
+	@$(STAGE).provenance
+
+sign: release-tools ## sign dist/, with COSIGN_PRIVATE_KEY or a key for once
+	@$(STAGE).sign
+
+verify: release-tools ## verify dist/, then prove that damage is refused
+	@$(STAGE).verify
+	@$(STAGE).verify --prove
+
+publish: release-tools ## publish dist/ to the stage dev of STAGES
+	@$(STAGE).publish
+
+promote: release-tools ## promote a version by digest: make promote FROM=dev TO=staging [VERSION=]
+	@$(STAGE).promote --from $(FROM) --to $(TO) $(if $(VERSION),--version $(VERSION))
+
+rollback: release-tools ## point a stage at an earlier version: make rollback STAGE_OF=prod VERSION=0.1.0
+	@$(STAGE).promote --rollback $(STAGE_OF) --version $(VERSION)
+
+rehearse: release-tools ## sign, publish and promote to prod on loopback, and run what arrived there
+	@$(STAGE).rehearse
 
 clean: ## remove what was built; keeps .venv and collected data
 	@rm -rf dist build out demo-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*

@@ -30,8 +30,8 @@ def lay_out(app: Path) -> None:
         *("--python-version", PYTHON, "--python-platform", PLATFORM, "--only-binary", ":all:"),
     )
     run(*install, "--require-hashes", "-r", ROOT / "requirements.lock")
-    # By name, not by path: a path would be written into what is installed. Not from uv's cache, which
-    # takes every wheel of one version for the same.
+    # By name, not by path: a path would be written into what is installed. Not from uv's cache,
+    # which takes every wheel of one version for the same.
     run(*install, "--no-cache", "--no-index", "--find-links", DIST, f"watchkeeper=={version()}")
     shutil.rmtree(app / "bin", ignore_errors=True)  # scripts that name the building Python
     (app / ".lock").unlink(missing_ok=True)

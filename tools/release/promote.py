@@ -1,7 +1,7 @@
 """Promote a version from one stage to the next, by digest; or point a stage at an earlier one.
 
     make promote FROM=dev TO=staging [VERSION=0.1.0]
-    make rollback STAGE=prod VERSION=0.1.0
+    make rollback STAGE_OF=prod VERSION=0.1.0
 
 What is promoted is what was signed: the files are fetched from the stage before and verified, the
 image's signature and attestations are verified there under its digest, the packages' hashes are
