@@ -12,7 +12,7 @@ RELEASE_BIN := .venv-release/bin
 STAGE = PATH="$(CURDIR)/$(RELEASE_BIN):$$PATH" $(RELEASE_BIN)/python -m tools.release
 
 .PHONY: help setup dev run demo test test-nightly lint types bench docs-check lock vendor package clean \
-  release-tools image sbom audit secrets provenance sign verify publish promote rollback rehearse
+  pipelines pipelines-check release-tools image sbom audit secrets provenance sign verify publish promote rollback rehearse
 
 help: ## say what can be done (this text)
 	@echo "Watchkeeper turns fleet telemetry into health scores, safe decisions and reports."
@@ -65,6 +65,13 @@ vendor: ## fetch the pages' scripts anew from npm, in the versions that tools/ve
 package: dev ## build wheel and sdist twice, compare, and try the wheel in an empty environment
 	@tools/package.sh
 
+pipelines: dev ## make the pipelines of GitHub and GitLab from .ci/stages.txt
+	@$(BIN)/python tools/pipelines.py
+
+pipelines-check: release-tools ## they are as made, and harmless to run
+	@$(RELEASE_BIN)/python tools/pipelines.py --check
+	@$(RELEASE_BIN)/zizmor --offline --quiet --no-progress .github
+
 release-tools: ## build .venv-release: what packages, signs and publishes
 	@PYTHON=$(PYTHON) tools/environment.sh release
 
@@ -75,6 +82,7 @@ sbom: release-tools ## write the bills of materials of package and image, and ho
 	@$(STAGE).sbom
 
 audit: release-tools ## look for known vulnerabilities in what is locked; RELEASE=1 takes no doubt
+	@$(STAGE).advisories
 	@RELEASE=$(RELEASE) $(STAGE).audit
 
 secrets: release-tools ## look for secrets in every commit, after a planted one was found

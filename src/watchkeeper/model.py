@@ -355,7 +355,7 @@ def stack(parts: Sequence[C]) -> C:
     return stacked
 
 
-class Room(npt.NDArray[Any]):
+class Room(np.ndarray[Any, np.dtype[Any]]):
     """Where a growing column lies, with rows to spare behind it; only `append` looks at it."""
 
 
