@@ -8,8 +8,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-
 from tools.release import audit
+
 from watchkeeper import __version__
 
 ROOT = Path(__file__).parents[1]
