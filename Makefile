@@ -7,11 +7,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := src/watchkeeper/packs/host/sample
 JOBS ?= 2
+FUZZ ?= 60
 
 RELEASE_BIN := .venv-release/bin
 STAGE = PATH="$(CURDIR)/$(RELEASE_BIN):$$PATH" $(RELEASE_BIN)/python -m tools.release
 
-.PHONY: help setup dev run demo test test-nightly lint types bench docs-check lock vendor package clean \
+.PHONY: help setup dev run demo test test-nightly fuzz lint types bench docs-check lock vendor package clean \
   pipelines pipelines-check release-tools image sbom audit secrets provenance sign verify publish promote rollback rehearse
 
 help: ## say what can be done (this text)
@@ -40,6 +41,9 @@ test: dev ## run the tests and hold the coverage floors
 
 test-nightly: dev ## run the long tests too, and the others for longer
 	@WATCHKEEPER_OUTAGE=60 WATCHKEEPER_LIVES=200 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+fuzz: dev ## fuzz everything that reads what others wrote, for 60 s in all (FUZZ=seconds)
+	@WATCHKEEPER_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q tests/fuzz
 
 lint: dev ## style, formatting and import rules
 	@$(BIN)/ruff check

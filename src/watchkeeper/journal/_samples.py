@@ -41,7 +41,7 @@ def unpack(packed: bytes, count: int) -> pa.RecordBatch:
     :raises ValueError: these are not the bytes of so many samples.
     """
     size = int.from_bytes(packed[:SIZE_BYTES], "little")
-    if not count <= size <= MOST_GAIN * len(packed):
+    if len(packed) < SIZE_BYTES or not count <= size <= MOST_GAIN * len(packed):
         raise ValueError(f"{len(packed)} bytes cannot hold {size}, nor {size} {count} samples")
     block = pa.py_buffer(packed).slice(SIZE_BYTES)
     data = np.frombuffer(LZ4.decompress(block, size), dtype=np.uint8)
