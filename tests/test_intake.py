@@ -1,17 +1,21 @@
 """What waits to become durable: who is told what, within which bounds, and that it adds up."""
 
+import gc
+import gzip
 import threading
 import time
+import tracemalloc
 
 import pytest
 from tests.pushing import Plain, delivery
 from tests.test_pipeline import CPU, batch, rules
 
-from watchkeeper.errors import Malformed, Overloaded, OverQuota, StoreError, StoreFull
+from watchkeeper.errors import Malformed, Overloaded, OverQuota, StoreError, StoreFull, TooLarge
 from watchkeeper.intake import COST_MIN, Intake
 from watchkeeper.journal.sqlite import Sqlite
 from watchkeeper.model import Millis
-from watchkeeper.receivers import Limits, Received
+from watchkeeper.receivers import Delivery, Limits, Received
+from watchkeeper.receivers.influx import Influx
 from watchkeeper.traffic import Quota
 
 NOW = 1_700_000_000_000
@@ -262,3 +266,27 @@ def test_many_clients_at_once_lose_nothing(journal):
     assert all(one == [Received(offered=1, accepted=1)] for one in told)
     assert len(set(held(journal))) == 240
     assert intake.traffic.accepted == 240
+
+
+def test_what_a_refused_body_unpacked_to_is_let_go_at_once(journal):
+    intake, told = begun(journal, body=4 << 20), []
+    bomb = gzip.compress(bytes(8 << 20))
+
+    def push_it():
+        intake.reserve(len(bomb))
+        packed = {"content-encoding": "gzip"}
+        intake.deliver(Influx(), Delivery("POST", "/write", {}, packed, bomb, NOW), told.append)
+        intake.round(0)
+
+    push_it()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(8):
+            push_it()
+        assert tracemalloc.get_traced_memory()[0] < 2 << 20
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert [type(one) for one in told] == [TooLarge] * 9

@@ -284,7 +284,8 @@ class Intake:
         try:
             item.batch = decoder.decode(delivery)
         except RequestError as error:
-            outcome = error
+            outcome = error.with_traceback(None)  # its frames hold what was unpacked
+            outcome.__context__ = outcome.__cause__ = None
         except Exception:  # no body may end the house
             log.exception("request_broke", receiver=receiver.name)
             del self._decoders[name]  # whatever it remembers may be half done

@@ -28,6 +28,7 @@ tick: 200ms
 packs: [generic@1]
 sources: []
 receivers: [{{type: json_lines}}]
+flags: {{action.webhook: true}}
 policies:
   - name: seen
     when: coverage > 0.0
