@@ -23,7 +23,7 @@ from watchkeeper import pipeline
 from watchkeeper.journal.sqlite import Sqlite as JournalFile
 from watchkeeper.ledger.sqlite import Sqlite as LedgerFile
 
-READY = 90.0  # seconds: kernels that were never compiled take half a minute
+READY = 240.0  # seconds: kernels that were never compiled take half a minute and more
 DRAINED = 30.0  # seconds until a house that was told to stop has ended
 SETTLED = 60.0  # seconds until what came in is concluded
 
