@@ -28,6 +28,9 @@ class Plain:
     def open(self, limits, identity):
         return PlainDecoder(self.name)
 
+    def examples(self):
+        return (Delivery("POST", self.path, {}, {}, b"host:a m 1000 1\nhost:a n 1000 2", 0),)
+
     def answer(self, delivery, outcome):
         if isinstance(outcome, RequestError):
             status, headers = refusal(outcome)

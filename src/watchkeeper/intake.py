@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import structlog
 
 from watchkeeper import pipeline
-from watchkeeper.contracts import Contract, Known
+from watchkeeper.contracts import Contract, Known, check, joined
 from watchkeeper.errors import (
     Malformed,
     Overloaded,
@@ -109,6 +109,15 @@ class Intake:
         self._decoders.clear()
         for quota in self._quotas.values():
             quota.limits = limits
+
+    def warm_up(self, receivers: Sequence[Receiver], contracts: Sequence[Contract]) -> None:
+        """Take each receiver's examples as far as the journal, which stores nothing of them."""
+        for receiver in receivers:
+            for example in receiver.examples():
+                batch = receiver.open(self.limits, self.identity).decode(example)
+                assert batch is not None, f"{receiver.name}: an example says nothing"
+                alike = [check(contracts, batch, example.arrived, live=False) for _ in range(2)]
+                self._journal.warm_up([joined(alike)] if batch.samples.num_rows else [])
 
     @property
     def waiting(self) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from watchkeeper.errors import Malformed, RequestError, TooLarge, Unsupported
 from watchkeeper.identity import Identity
 from watchkeeper.model import STALE_BITS
 from watchkeeper.receivers import Delivery, Limits, Received, _seen
-from watchkeeper.receivers.remote_write import SAMPLES_MAX, SYMBOLS_MAX, RemoteWrite
+from watchkeeper.receivers.remote_write import SYMBOLS_MAX, RemoteWrite
 from watchkeeper.testing.receivers import Examples, contents, receiver_checks
 
 V1 = "application/x-protobuf"
@@ -389,7 +389,7 @@ def test_limits_of_a_request_are_kept():
     with pytest.raises(TooLarge, match="100000 series"):
         decode(field(1, b"") * 1_000_000)
     with pytest.raises(TooLarge, match="samples"):
-        decode(field(1, LABELS + field(2, b"") * (SAMPLES_MAX + 1)))
+        decode(field(1, LABELS + field(2, b"") * (Limits().samples + 1)))
     with pytest.raises(TooLarge, match="symbols"):
         decode(field(4, b"") * (SYMBOLS_MAX + 1), 2)
 

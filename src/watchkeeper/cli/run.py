@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from watchkeeper.cli._memory import keep_memory
 from watchkeeper.cli._terminal import now, say
 from watchkeeper.errors import ConfigError
 
@@ -127,6 +128,7 @@ def _serve(
     from watchkeeper.observe import logs
     from watchkeeper.service import Service
 
+    keep_memory()  # before there is another thread
     door = None if once else _door(settings)  # before anything is made on disk
     logs.configure(settings.log)
     data, reserve = settings.data, settings.reserve
@@ -173,6 +175,7 @@ def _furnished(settings: Config, journal: Journal, ledger: Ledger, *, dry_run: b
         reread=config.read_rulebook,
         limits=settings.limits,
         switches=settings.switches,
+        receivers=settings.receivers,
     )
 
 

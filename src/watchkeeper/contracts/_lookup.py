@@ -67,7 +67,9 @@ class Known:
             refused, and asked for again at the next look-up.
         """
         if isinstance(keys, KeyTable):
-            tabled = self._tables.setdefault(keys, _Tabled())
+            tabled = self._tables.get(keys)
+            if tabled is None:
+                tabled = self._tables[keys] = _Tabled()
             if tabled.refused_for_now:
                 self._ask_again(tabled, allow)
             if len(keys) > len(tabled.keys):

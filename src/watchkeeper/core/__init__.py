@@ -52,6 +52,7 @@ from watchkeeper.policies import judge, nothing_held, paused
 
 C = TypeVar("C", bound=tuple[Any, ...])
 GAP = Millis(120_000)  # a longer silence of the whole house was not watched; it accuses nobody
+PART = 16_384  # samples; fewer are scored before another thread has begun with its half
 KEEP_CHANGE = 1.0  # health points
 KEEP_APART = 7_919  # ms between the moments of two entities; no divisor of a minute, so they spread
 
@@ -358,7 +359,8 @@ def _behind(have: C, more: C) -> C:
 def _slices(samples: Samples, workers: int) -> list[Samples]:
     """Cut between series into as many parts as there are workers; each series stays whole."""
     size = len(samples.row)
-    if workers == 1 or size < 4_096:
+    workers = min(workers, size // PART)
+    if workers <= 1:
         return [samples]
     cuts = [0]
     for part in range(1, workers):

@@ -109,9 +109,11 @@ class Panel:
         """
         if metric not in self._signals:
             assert self._before is not None, f"{metric}: the block is settled"
-            rows = self._names.metrics.rows(metric)
-            of_metric = self._names.metrics.matches(metric, self._evidence.series)
-            seen = pick(self._evidence, of_metric)
+            rows, seen = self._names.metrics.rows(metric), self._evidence
+            if len(rows):
+                seen = pick(seen, self._names.metrics.matches(metric, seen.series))
+            else:  # nobody has it, which is usual: a policy of another kind of entity
+                seen = pick(seen, slice(0))
             self._signals[metric] = _signal(
                 self.ticks,
                 np.asarray(seen.tick),

@@ -13,7 +13,7 @@ from watchkeeper.engines import A, B
 class Local:
     """Threads of this process.
 
-    :param workers: how many at once; 1 runs in the caller's own thread.
+    :param workers: how many at once; 1, or a single part, runs in the caller's own thread.
     """
 
     workers: int = 2
@@ -21,7 +21,8 @@ class Local:
 
     def map(self, work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
         """Apply `work` to every part, keeping order."""
-        if self.workers == 1:
+        parts = list(parts)
+        if self.workers == 1 or len(parts) <= 1:
             return [work(part) for part in parts]
         if not self._pool:
             self._pool.append(ThreadPoolExecutor(self.workers, thread_name_prefix="engine"))

@@ -95,7 +95,7 @@ class Door:
             method=scope["method"],
             path=scope["path"],
             query=dict(parse_qsl(query, keep_blank_values=True)),
-            headers={name: headers[name] for name in headers},
+            headers=dict(reversed(headers.items())),  # of equal names the first counts
             body=b"",
             arrived=self._clock(),
             number=next(self._numbers),

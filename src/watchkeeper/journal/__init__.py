@@ -27,6 +27,9 @@ class Journal(Protocol):
             again.
         """
 
+    def warm_up(self, batches: Sequence[Checked]) -> None:
+        """Do with batches what an append does before it stores; so no append waits for kernels."""
+
     def note(self, control: Control, arrived: Millis) -> Offset:
         """Store one control input as an entry of its own, durably."""
 

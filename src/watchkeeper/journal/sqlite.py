@@ -113,6 +113,16 @@ class SqliteJournal:
             self._store(entries)
         return [entry.offset for entry in entries]
 
+    def warm_up(self, batches: Sequence[Checked]) -> None:
+        """Do with batches what an append does before it stores; so no append waits for kernels."""
+        for batch in batches:
+            columns = Columns(Numbers())
+            entry = _numbered(columns, batch, _Head())
+            columns.forget(0)
+            seal(entry)
+            series, time, value = (entry.samples.column(n).to_numpy() for n in SAMPLES.names)
+            ordered(series[::-1].copy(), time, value)
+
     def note(self, control: Control, arrived: Millis) -> Offset:
         """Store one control input as an entry of its own, durably."""
         with self._appending, self._known_again():
@@ -179,20 +189,7 @@ class SqliteJournal:
         """Give the batch its offset and its series their numbers."""
         assert self._columns is not None, "opened read-only"
         assert batch.source, "only a note has no source"
-        rows, time, value = (batch.samples.column(name).to_numpy() for name in SAMPLES.names)
-        numbers, new = self._columns.resolve(batch.keys, rows)
-        columns = [pa.array(column) for column in ordered(numbers, time, value)]
-        return Entry(
-            Offset(head.offset + 1),
-            batch.source,
-            batch.cursor,
-            Millis(max(batch.arrived, head.arrived)),
-            head.series,
-            new,
-            pa.RecordBatch.from_arrays(columns, schema=SAMPLES),
-            batch.rejected,
-            batch.controls,
-        )
+        return _numbered(self._columns, batch, head)
 
     def _store(self, entries: Sequence[Entry]) -> None:
         if not entries:
@@ -283,6 +280,23 @@ class SqliteJournal:
             raise CorruptionError(
                 f"{self._file.path}: {what}", hint="restore the journal from a backup"
             )
+
+
+def _numbered(columns: Columns, batch: Checked, head: _Head) -> Entry:
+    rows, time, value = (batch.samples.column(name).to_numpy() for name in SAMPLES.names)
+    numbers, new = columns.resolve(batch.keys, rows)
+    arrays = [pa.array(column) for column in ordered(numbers, time, value)]
+    return Entry(
+        Offset(head.offset + 1),
+        batch.source,
+        batch.cursor,
+        Millis(max(batch.arrived, head.arrived)),
+        head.series,
+        new,
+        pa.RecordBatch.from_arrays(arrays, schema=SAMPLES),
+        batch.rejected,
+        batch.controls,
+    )
 
 
 def _after(head: _Head, entry: Entry) -> _Head:

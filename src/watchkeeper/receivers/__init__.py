@@ -6,6 +6,7 @@ durable; only then is the answer sent. One bad record never costs its neighbours
 `Batch.unread` with its reason, and the answer counts it.
 
     Receiver.open(limits, identity) -> Decoder        one for each tenant
+    Receiver.examples() -> requests                   to be ready before the first one comes
     Decoder.decode(delivery) -> Batch | None          None: there was nothing to store
     Receiver.answer(delivery, outcome) -> Answer      outcome: Received, or a RequestError
 """
@@ -78,6 +79,7 @@ class Limits:
 
     :param body: bytes of one request, packed or unpacked.
     :param series: distinct series of one request.
+    :param samples: samples of one request.
     :param labels: labels of one series.
     :param name: bytes of a label's or a metric's name.
     :param value: bytes of a label's value.
@@ -91,6 +93,7 @@ class Limits:
 
     body: int = 32 << 20
     series: int = 100_000
+    samples: int = 1_000_000
     labels: int = 64
     name: int = 200
     value: int = 4096
@@ -162,6 +165,13 @@ class Receiver(Protocol):
 
     def open(self, limits: Limits, identity: Identity) -> Decoder:
         """Return a decoder that has seen nothing yet."""
+
+    def examples(self) -> tuple[Delivery, ...]:
+        """Return small requests that can be used, one of each form the protocol has.
+
+        They are decoded, and thrown away, before the first client is let in, so that nobody waits
+        for a kernel to be compiled.
+        """
 
     def answer(self, delivery: Delivery, outcome: Outcome) -> Answer:
         """Return what the client is told, in its protocol's own form."""

@@ -11,6 +11,7 @@ from watchkeeper.model import REJECTS, SAMPLES, Floats, Reason, Rows, Times
 
 OFFERED_MAX = 200  # characters of an unreadable record that are kept
 NO_KEY: Key = ("", "", "")
+NO_REJECTS = pa.RecordBatch.from_pylist([], REJECTS)
 
 
 class Rejects:

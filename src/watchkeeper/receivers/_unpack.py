@@ -13,6 +13,7 @@ from typing import Any
 
 import cramjam
 import numpy as np
+import numpy.typing as npt
 
 from watchkeeper.errors import Malformed, TooLarge, Unsupported
 
@@ -45,13 +46,20 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
     elif name == "snappy" and body.startswith(STREAM):
         unpacked = _streamed(cramjam.snappy.decompress_into, body, "framed snappy", limit)
     elif name == "snappy":
-        unpacked = _block(body, limit)
+        unpacked = _block(body, limit).tobytes()
     else:
         hint = f"use one of {', '.join(ENCODINGS)}"
         raise Unsupported(f"Content-Encoding {name[:40]!r} is not understood", hint=hint)
     if len(unpacked) > limit:
         raise _too_large(name, limit)
     return unpacked
+
+
+def unpacked_array(body: bytes, encoding: str, limit: int) -> npt.NDArray[np.uint8]:
+    """Return the same as `unpack`; of a block of snappy, which is the usual, without a copy."""
+    if encoding == "snappy" and not body.startswith(STREAM):
+        return _block(body, limit)
+    return np.frombuffer(unpack(body, encoding, limit), dtype=np.uint8)
 
 
 def _too_large(name: str, limit: int) -> TooLarge:
@@ -63,13 +71,17 @@ def _malformed(name: str, why: object) -> Malformed:
     return Malformed(f"the body is not {name}: {why}")
 
 
-def _block(body: bytes, limit: int) -> bytes:
+def _block(body: bytes, limit: int) -> npt.NDArray[np.uint8]:
     try:
-        if cramjam.snappy.decompress_raw_len(body) > limit:
+        size = cramjam.snappy.decompress_raw_len(body)
+        if size > limit:
             raise _too_large("snappy", limit)
-        return bytes(cramjam.snappy.decompress_raw(body))
+        block = np.empty(size, dtype=np.uint8)
+        cramjam.snappy.decompress_raw_into(body, block.data)
+        block.flags.writeable = False  # as bytes are, or kernels would be compiled twice
     except cramjam.DecompressionError as error:
         raise _malformed("a snappy block", error) from None
+    return block
 
 
 def _streamed(into: Callable[[Any, Any], int], body: bytes, name: str, limit: int) -> bytes:

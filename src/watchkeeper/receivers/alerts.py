@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from watchkeeper.errors import Malformed, RequestError, TooLarge
 from watchkeeper.identity import Identity
-from watchkeeper.model import KEYS, Batch, Control, Cursor, Reason, canonical, digest
+from watchkeeper.model import KEYS, Batch, Control, Cursor, Millis, Reason, canonical, digest
 from watchkeeper.receivers import Answer, Decoder, Delivery, Limits, Outcome, Route
 from watchkeeper.receivers._json import failed, moment, text_of, unpacked, whole
 from watchkeeper.receivers._rows import Rejects, samples
@@ -38,6 +38,11 @@ class Alerts:
     def open(self, limits: Limits, identity: Identity) -> Decoder:
         """Return a decoder; it remembers nothing."""
         return Raised(self, limits, identity)
+
+    def examples(self) -> tuple[Delivery, ...]:
+        """Return one alert."""
+        alert = b'[{"labels": {"alertname": "a"}}]'
+        return (Delivery("POST", POST, {}, {}, alert, Millis(0)),)
 
     def answer(self, delivery: Delivery, outcome: Outcome) -> Answer:
         """Return 200, or what was wrong in the form of Prometheus' API."""

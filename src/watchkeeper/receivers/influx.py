@@ -11,7 +11,7 @@ import orjson
 
 from watchkeeper.errors import Malformed, Overloaded, OverQuota, RequestError, TooLarge, Unsupported
 from watchkeeper.identity import Identity
-from watchkeeper.model import Batch, Cursor, Reason
+from watchkeeper.model import Batch, Cursor, Millis, Reason
 from watchkeeper.receivers import (
     JUDGED,
     Answer,
@@ -87,6 +87,11 @@ class Influx:
     def open(self, limits: Limits, identity: Identity) -> Decoder:
         """Return a decoder that has seen nothing yet."""
         return Lines(self.name, limits, identity)
+
+    def examples(self) -> tuple[Delivery, ...]:
+        """Return two lines with values of every kind."""
+        lines = b"cpu,host=a,mode=b idle=1.5,count=2i 1700000000000000000\nm,host=a on=t\n"
+        return (Delivery("POST", WRITE_2, {}, {}, lines, Millis(0)),)
 
     def answer(self, delivery: Delivery, outcome: Outcome) -> Answer:
         """Return 204; or an error as version 1 (`error`) or 2 (`code`, `message`) writes it."""
@@ -177,10 +182,12 @@ class _Found:
 
     def read(self, columns: Tokens, unit: int, arrived: int) -> None:
         """Read the whole body, one portion after another."""
-        at, line = 0, 1
+        at, line, count = 0, 1, 0
         while at < len(self._body):
             done = scan(self._data, at, line, unit, arrived, POWERS, *columns)
-            at, line = done.at, done.line
+            at, line, count = done.at, done.line, count + done.samples
+            if count > self._limits.samples:
+                raise self._too_many("samples", self._limits.samples)
             marks = columns.samples[: done.samples]
             number = self._series.number(self._data, columns.points[: done.points], marks)
             if self._series.unnamed > self._limits.series:
@@ -229,9 +236,9 @@ class _Found:
         if len(self._rejects) + count > self._limits.series:
             raise self._too_many("records that cannot be kept")
 
-    def _too_many(self, what: str) -> TooLarge:
-        limit = self._limits.series
-        return TooLarge(f"more than {limit} {what} in one request", hint="send smaller requests")
+    def _too_many(self, what: str, limit: int = 0) -> TooLarge:
+        most = limit or self._limits.series
+        return TooLarge(f"more than {most} {what} in one request", hint="send smaller requests")
 
 
 def _only_creates(query: str) -> None:

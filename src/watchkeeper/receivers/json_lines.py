@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from watchkeeper.errors import Malformed, RequestError, TooLarge
 from watchkeeper.identity import Identity, Key
-from watchkeeper.model import KEYS, Batch, Cursor, Reason, attributes_text
+from watchkeeper.model import KEYS, Batch, Cursor, Millis, Reason, attributes_text
 from watchkeeper.receivers import Answer, Decoder, Delivery, Limits, Outcome, Route
 from watchkeeper.receivers._json import failed, moment, text_of, unpacked, whole
 from watchkeeper.receivers._rows import NO_KEY, Rejects, samples
@@ -48,6 +48,11 @@ class JsonLines:
     def open(self, limits: Limits, identity: Identity) -> Decoder:
         """Return a decoder; it remembers nothing."""
         return Objects(self.name, limits)
+
+    def examples(self) -> tuple[Delivery, ...]:
+        """Return one line."""
+        line = b'{"timestamp": 1700000000, "entity": "host:a", "metric": "b", "value": 1}\n'
+        return (Delivery("POST", PATH, {}, {}, line, Millis(0)),)
 
     def answer(self, delivery: Delivery, outcome: Outcome) -> Answer:
         """Return 200 with counts, or what was wrong, in the form of Prometheus' API."""
@@ -108,6 +113,9 @@ class Objects:
                 series.append(numbers.setdefault(key, len(numbers)))
                 times.append(time)
                 values.append(value)
+            if len(times) > self._limits.samples:
+                what = f"more than {self._limits.samples} samples in one request"
+                raise TooLarge(what, hint="send smaller requests")
             if max(len(numbers), len(rejects)) > self._limits.series:
                 what = f"more than {self._limits.series} series or faults in one request"
                 raise TooLarge(what, hint="send smaller requests")

@@ -26,7 +26,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from watchkeeper.errors import Malformed, Overloaded, OverQuota, RequestError, TooLarge, Unsupported
 from watchkeeper.identity import Identity, Key
 from watchkeeper.key_table import KeyTable
-from watchkeeper.model import KEYS, Batch, Cursor, Flags, Reason, Rows
+from watchkeeper.model import KEYS, Batch, Cursor, Flags, Millis, Reason, Rows
 from watchkeeper.receivers import (
     Answer,
     Delivery,
@@ -82,6 +82,36 @@ INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE = 3, 8, 14
 CODES: Mapping[type[RequestError], int] = {OverQuota: RESOURCE_EXHAUSTED, Overloaded: UNAVAILABLE}
 
 
+_AT = {"startTimeUnixNano": "1700000000000000000", "timeUnixNano": "1700000001000000000"}
+_COUNTED = {**_AT, "count": "2", "sum": 3.0}
+_KINDS: Mapping[str, dict[str, Any]] = {
+    "gauge": {"dataPoints": [{**_AT, "asDouble": 1.5}]},
+    "sum": {
+        "dataPoints": [{**_AT, "asInt": "1"}],
+        "aggregationTemporality": 2,
+        "isMonotonic": True,
+    },
+    "histogram": {
+        "dataPoints": [{**_COUNTED, "bucketCounts": ["1", "1"], "explicitBounds": [1.0]}],
+        "aggregationTemporality": 2,
+    },
+    "exponentialHistogram": {
+        "dataPoints": [
+            {**_COUNTED, "scale": 1, "zeroCount": "1", "positive": {"bucketCounts": ["1"]}}
+        ],
+        "aggregationTemporality": 2,
+    },
+    "summary": {"dataPoints": [{**_COUNTED, "quantileValues": [{"quantile": 0.5, "value": 1.0}]}]},
+}
+_METRICS = [{"name": kind, kind: said} for kind, said in _KINDS.items()]
+_NAME = {"key": "service.name", "value": {"stringValue": "a"}}
+_EXAMPLE = {
+    "resourceMetrics": [
+        {"resource": {"attributes": [_NAME]}, "scopeMetrics": [{"metrics": _METRICS}]}
+    ]
+}
+
+
 @dataclass(frozen=True)
 class Otlp:
     """Takes OTLP metrics over HTTP, protobuf and JSON, and over gRPC where that is asked for.
@@ -107,6 +137,14 @@ class Otlp:
     def open(self, limits: Limits, identity: Identity) -> _Decoder:
         """Return a decoder that has seen nothing yet."""
         return _Decoder(self, limits, identity)
+
+    def examples(self) -> tuple[Delivery, ...]:
+        """Return metrics of every kind in both forms."""
+        path, said = self.routes[0].path, orjson.dumps(_EXAMPLE)
+        return tuple(
+            Delivery("POST", path, {}, {"content-type": kind}, body, Millis(0))
+            for kind, body in ((JSON, said), (PROTOBUF, as_protobuf(said)))
+        )
 
     def answer(self, delivery: Delivery, outcome: Outcome) -> Answer:
         """Return ExportMetricsServiceResponse, or google.rpc.Status, in the sender's own form."""
@@ -240,7 +278,7 @@ class _Decoder:
         return int(scan(tree.slots, tree.nodes, tree.data, self._out, data, buckets, most))
 
     def _more_samples(self, size: int) -> int:
-        room, most = len(self._out), max(ROOM, size // SAMPLE_BYTES)
+        room, most = len(self._out), max(ROOM, min(size // SAMPLE_BYTES, self._limits.samples))
         if room > most:
             raise TooLarge(f"more than {most} samples in {size} bytes")
         return min(4 * room, most + 1)
@@ -249,6 +287,8 @@ class _Decoder:
         plug, out = self._plug, self._out[1 : int(self._out[0, ROWS]) + 1]
         if not len(out):
             return None
+        if len(out) > self._limits.samples:
+            raise TooLarge(f"more than {self._limits.samples} samples in one request")
         node, fine = out[:, NODE].astype(np.uint32), out[:, FAULT] == FINE
         time, value = out[:, TIME].astype(np.int64), out[:, BITS].copy().view(np.float64)
         names = Names(self._tree, self._limits, self._identity, plug.keep, f"source:{plug.name}")

@@ -8,10 +8,11 @@ over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cramjam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -19,7 +20,7 @@ import pyarrow as pa
 from watchkeeper.errors import Malformed, RequestError, TooLarge, Unsupported
 from watchkeeper.identity import Identity, Key
 from watchkeeper.key_table import KeyTable
-from watchkeeper.model import KEYS, REJECTS, Batch, Cursor, Reason, Rows
+from watchkeeper.model import KEYS, REJECTS, Batch, Cursor, Millis, Reason, Rows
 from watchkeeper.receivers import (
     Answer,
     Decoder,
@@ -35,7 +36,7 @@ from watchkeeper.receivers import (
 from watchkeeper.receivers._labels import UNREAD, Refused, longest, read, shown
 from watchkeeper.receivers._seen import REFUSED, Seen, place
 from watchkeeper.receivers._symbols import written_out
-from watchkeeper.receivers._unpack import unpack
+from watchkeeper.receivers._unpack import unpacked_array
 from watchkeeper.receivers._wire import (
     LONG,
     OTHER,
@@ -50,7 +51,6 @@ from watchkeeper.receivers._wire import (
 )
 from watchkeeper.slots import ABSENT
 
-SAMPLES_MAX = 1_000_000  # of one request; bounds what refused samples can cost
 SYMBOLS_MAX = 1_000_000
 VERSIONS = {"": 1, "prometheus.writerequest": 1, "io.prometheus.write.v2.request": 2}
 ENCODINGS = ("snappy", "zstd", "gzip")
@@ -77,6 +77,26 @@ class RemoteWrite:
         """Return a decoder that has seen nothing yet."""
         return _Decoder(self.name, limits, identity)
 
+    def examples(self) -> tuple[Delivery, ...]:
+        """Return two series in a request of either version."""
+        return tuple(
+            Delivery(
+                "POST",
+                self.path,
+                {},
+                {
+                    "content-type": f"application/x-protobuf;proto={name}",
+                    "content-encoding": "snappy",
+                },
+                bytes(cramjam.snappy.compress_raw(body)),
+                Millis(0),
+            )
+            for name, body in (
+                ("prometheus.WriteRequest", _example(FIRST, _NAMED)),
+                ("io.prometheus.write.v2.Request", _SYMBOLS + _example(SECOND, _REFERRED)),
+            )
+        )
+
     def answer(self, delivery: Delivery, outcome: Outcome) -> Answer:
         """Return 204, or 400 when the protocol was broken; for version 2 with what was written."""
         headers = _written(delivery, outcome) if _is_second(delivery) else {}
@@ -86,6 +106,26 @@ class RemoteWrite:
         if outcome.faulty:
             return Answer(400, {**PLAIN, **headers}, f"{told(outcome)}\n".encode())
         return Answer(204, headers, b"")
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """Return a short field of protobuf."""
+    return bytes((number << 3 | 2, len(value))) + value
+
+
+def _label(name: bytes, value: bytes) -> bytes:
+    return _field(1, _field(1, name) + _field(2, value))
+
+
+FIRST, SECOND = 1, 5  # the field that holds a series
+_NAMED = [_label(b"__name__", b"up") + _label(b"job", job) for job in (b"a", b"b")]
+_SYMBOLS = b"".join(_field(4, word) for word in (b"", b"__name__", b"up", b"job", b"a", b"b"))
+_REFERRED = [_field(1, b"\x01\x02\x03\x04"), _field(1, b"\x01\x02\x03\x05")]
+_SAMPLE = _field(2, b"\x09" + bytes(8) + b"\x10\x80\xd0\x95\xff\xbc\x31")  # 0, late in 2023
+
+
+def _example(number: int, labels: Sequence[bytes]) -> bytes:
+    return b"".join(_field(number, each + _SAMPLE) for each in labels)
 
 
 def _version(headers: Mapping[str, str]) -> int:
@@ -121,7 +161,7 @@ def _written(delivery: Delivery, outcome: Outcome) -> dict[str, str]:
     """
     samples = histograms = 0
     if isinstance(outcome, Received) and outcome.accepted:
-        _, _, found = _scanned(delivery, Limits(body=1 << 62, series=1 << 30))
+        _, _, found = _scanned(delivery, Limits(body=1 << 62, series=1 << 30, samples=1 << 40))
         histograms = -(-outcome.accepted * found.histograms // found.samples)
         samples = max(0, outcome.accepted - 2 * histograms)
     prefix = "X-Prometheus-Remote-Write"
@@ -142,9 +182,9 @@ def _scanned(delivery: Delivery, limits: Limits) -> tuple[Bytes, Found, Scanned]
     if encoding not in ENCODINGS:
         hint = f"remote write is packed with {' or '.join(ENCODINGS)}"
         raise Unsupported(f"Content-Encoding {encoding[:40]!r} is not understood", hint=hint)
-    data = np.frombuffer(unpack(delivery.body, encoding, limits.body), dtype=np.uint8)
+    data = unpacked_array(delivery.body, encoding, limits.body)
     room = len(data) // 2 + 2  # nothing takes less than two bytes
-    samples = min(room, SAMPLES_MAX + 1)
+    samples = min(room, limits.samples + 2)  # one more than may be, or a histogram
     found = Found(
         np.empty((min(room, limits.series), 3), dtype=np.int64),
         np.empty(samples, dtype=np.uint32),
@@ -155,9 +195,11 @@ def _scanned(delivery: Delivery, limits: Limits) -> tuple[Bytes, Found, Scanned]
     scanned = Scanned(*scan(data, version, limits.series, found))
     most = {
         SERIES: f"{limits.series} series",
-        SAMPLES: f"{SAMPLES_MAX} samples",
+        SAMPLES: f"{limits.samples} samples",
         SYMBOLS: f"{SYMBOLS_MAX} symbols",
     }
+    if scanned.samples > limits.samples:
+        scanned = scanned._replace(status=SAMPLES)
     if scanned.status in most:
         hint = "send smaller requests, or raise the limit"
         raise TooLarge(f"the request has more than {most[scanned.status]}", hint=hint)
@@ -203,7 +245,7 @@ class _Decoder:
         value = found.bits[: scanned.samples].view(np.float64)
         source = f"{self._name}/{delivery.tenant}" if delivery.tenant else self._name
         origin = f"{source} request {delivery.number}"
-        unread = pa.RecordBatch.from_pylist([], REJECTS)
+        unread = _rows.NO_REJECTS
         if without:
             bad = rows >= REFUSED
             whys = self._whys(slot[bad] >> np.uint32(2), labels, numbers)

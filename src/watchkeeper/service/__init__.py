@@ -162,10 +162,15 @@ class Service:
 
     def _warmed_up(self) -> bool:
         """Compile the kernels before telemetry waits for them; False when stopped meanwhile."""
-        warming = self._thread("warm", core.warm_up, self.house.rulebook, self.house.engine)
+        warming = self._thread("warm", self._warm_up)
         while warming.is_alive() and not self.stop.is_set():
             warming.join(0.1)
         return not self.stop.is_set()
+
+    def _warm_up(self) -> None:
+        house = self.house
+        core.warm_up(house.rulebook, house.engine)
+        self.intake.warm_up(house.receivers, house.rulebook.contracts)
 
     def _begin(self, journalled: Rulebook | None) -> None:
         """Journal what this run is judged by, when it changed, and that it started."""

@@ -14,7 +14,7 @@ from watchkeeper.identity import Identity
 from watchkeeper.journal import Journal
 from watchkeeper.ledger import Ledger
 from watchkeeper.model import Millis
-from watchkeeper.receivers import Limits
+from watchkeeper.receivers import Limits, Receiver
 from watchkeeper.sources import Source
 from watchkeeper.stopwatch import Stopwatch
 
@@ -33,6 +33,7 @@ class House:
     limits: Limits = field(default_factory=Limits)
     switches: Mapping[str, Switch] = field(default_factory=dict)  # of sources, by name
     identity: Identity = field(default_factory=Identity)
+    receivers: Sequence[Receiver] = ()
 
 
 @dataclass

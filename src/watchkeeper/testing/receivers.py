@@ -65,6 +65,7 @@ Contents = Counter[tuple[object, ...]]
 def receiver_checks() -> Iterator[ReceiverCheck]:
     """Yield the behaviours of every receiver."""
     yield check_it_has_a_name_and_routes
+    yield check_its_own_examples_are_good
     yield check_batches_fit_the_model
     yield check_good_requests_lose_nothing
     yield check_partial_requests_keep_what_is_good
@@ -73,6 +74,7 @@ def receiver_checks() -> Iterator[ReceiverCheck]:
     yield check_forgetting_changes_nothing
     yield check_tenants_are_told_apart
     yield check_a_request_that_is_too_long_is_refused
+    yield check_a_request_of_too_many_samples_is_refused
     yield check_damaged_requests_are_decoded_or_refused
     yield check_answers_tell_success_from_loss
     yield check_answers_to_errors_say_when_to_come_again
@@ -88,6 +90,15 @@ def check_it_has_a_name_and_routes(examples: Examples) -> None:
         assert route.path.startswith("/")
     for delivery in (*examples.good, *examples.partial):
         assert (delivery.method, delivery.path) in receiver.routes
+
+
+def check_its_own_examples_are_good(examples: Examples) -> None:
+    """What a receiver warms up with can be used whole, and is small."""
+    own = examples.receiver.examples()
+    check_good_requests_lose_nothing(replace(examples, good=own))
+    for delivery in own:
+        assert (delivery.method, delivery.path) in examples.receiver.routes
+        assert len(delivery.body) <= 4096
 
 
 def check_batches_fit_the_model(examples: Examples) -> None:
@@ -171,6 +182,24 @@ def check_a_request_that_is_too_long_is_refused(examples: Examples) -> None:
         except TooLarge:
             continue
         raise AssertionError(f"taken in: {batch}")
+
+
+def check_a_request_of_too_many_samples_is_refused(examples: Examples) -> None:
+    """The limit on samples is kept; a request that reaches it is not affected."""
+    for delivery in examples.good:
+        batch = examples.open().decode(delivery)
+        count = 0 if batch is None else batch.samples.num_rows
+        if count == 0:
+            continue
+        again = examples.open(Limits(samples=count)).decode(delivery)
+        assert again is not None
+        assert again.samples.num_rows == count
+        if count > 1:
+            try:
+                batch = examples.open(Limits(samples=count - 1)).decode(delivery)
+            except TooLarge:
+                continue
+            raise AssertionError(f"taken in: {batch}")
 
 
 def check_damaged_requests_are_decoded_or_refused(examples: Examples) -> None:

@@ -1,0 +1,70 @@
+"""Once warm, no first request waits for a kernel. Told in an interpreter that has compiled none."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+SCRIPT = """
+    import gc, json, sys, time
+    from dataclasses import replace
+    from pathlib import Path
+
+    from numba.core.dispatcher import Dispatcher
+
+    from benchmarks.ingest.payloads import requests
+    from tests.test_pipeline import rules
+    from watchkeeper.intake import Intake, cost
+    from watchkeeper.journal.sqlite import Sqlite
+    from watchkeeper.receivers import Delivery, Received
+    from watchkeeper.receivers.alerts import Alerts
+    from watchkeeper.receivers.influx import Influx
+    from watchkeeper.receivers.json_lines import JsonLines
+    from watchkeeper.receivers.otlp import Otlp
+    from watchkeeper.receivers.remote_write import RemoteWrite
+
+    NOW = int(time.time() * 1000)
+    NAMED = {"content-type": "application/x-protobuf", "content-encoding": "snappy"}
+
+    def compiled():
+        return {
+            f"{one.__module__}.{one.__name__}": [str(each) for each in one.signatures]
+            for one in gc.get_objects()
+            if isinstance(one, Dispatcher) and one.signatures
+        }
+
+    receivers = [RemoteWrite(), Otlp(), Influx(), JsonLines(), Alerts()]
+    journal = Sqlite(path=Path(sys.argv[1])).open()
+    intake = Intake(journal)
+    contracts = rules().contracts
+    intake.warm_up(receivers, contracts)
+    assert journal.head() == 0, "an example was stored"
+    intake.adopt(contracts)
+    intake.closed = ""
+    before, told = compiled(), []
+
+    def push(receiver, *deliveries):
+        for one in deliveries:
+            intake.reserve(cost(len(one.body)))
+            intake.deliver(receiver, replace(one, arrived=NOW), told.append)
+        intake.round(1)
+
+    for receiver in receivers:
+        for example in receiver.examples():
+            push(receiver, example, example)
+    fleet = [Delivery("POST", "/", {}, NAMED, one.body, NOW) for one in requests(400, 4)]
+    push(receivers[0], fleet[0])
+    push(receivers[0], *reversed(fleet[1:]))
+    assert all(isinstance(one, Received) and one.accepted for one in told if one.offered), told
+    print(json.dumps([len(told), before, compiled()]))
+"""
+
+
+def test_a_request_after_the_warm_up_compiles_nothing(tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(tmp_path / "journal.sqlite")]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert said.returncode == 0, said.stderr
+    told, before, after = json.loads(said.stdout)
+    assert told > 10
+    assert before, "the warm-up compiled nothing"
+    assert after == before
