@@ -290,3 +290,54 @@ def test_what_a_refused_body_unpacked_to_is_let_go_at_once(journal):
         tracemalloc.stop()
         gc.enable()
     assert [type(one) for one in told] == [TooLarge] * 9
+
+
+def test_what_sources_brought_is_bounded_in_bytes_and_one_batch_always_fits(journal, monkeypatch):
+    intake, done = begun(journal), []
+    large = batch([("host:s", CPU, NOW + n, 0.1) for n in range(1_000)])
+    monkeypatch.setattr("watchkeeper.intake.SOURCES_WAITING", large.samples.nbytes)
+    assert intake.offer(large, Millis(NOW), done.append), "it is in memory already"
+    assert intake.sources_waiting > large.samples.nbytes
+    assert not intake.offer(batch([("host:t", CPU, NOW, 0.1)]), Millis(NOW), done.append)
+    assert intake.round(0)
+    assert len(done) == 1
+    assert intake.sources_waiting == 0
+    assert intake.offer(batch([("host:t", CPU, NOW, 0.1)]), Millis(NOW), done.append)
+
+
+def test_room_on_the_disk_is_noticed_though_nobody_comes(journal):
+    intake = begun(journal)
+    told = push(intake, line())
+    journal.errors = [StoreFull("no space left")] * 2
+    with pytest.raises(StoreFull):
+        intake.round(0)
+    assert isinstance(told[0], Overloaded)
+    with pytest.raises(StoreFull):
+        intake.round(0)
+    assert intake.full
+    assert not intake.round(0)
+    assert not intake.full
+
+
+def test_other_limits_hold_from_the_next_round_and_what_is_used_up_stays_used_up(journal):
+    intake = begun(journal, tenant_series=2, waiting=10_000)
+    push(intake, line("host:a") + line("host:b"))
+    assert intake.round(0)
+    intake.adopt_limits(Limits(tenant_series=3, waiting=5_000))
+    told = push(intake, line("host:c") + line("host:d"))
+    assert intake.round(0)
+    assert (told[0].accepted, told[0].reasons) == (1, {"too_many_series": 1})
+    with pytest.raises(Overloaded):
+        intake.reserve(6_000)
+
+
+def test_what_receivers_took_is_counted_for_each(journal):
+    intake = begun(journal)
+    push(intake, line() + "?\n")
+    assert intake.round(0)
+    push(intake, line(at=NOW + 1))
+    journal.errors = [StoreFull("no space left")]
+    with pytest.raises(StoreFull):
+        intake.round(0)
+    pushed = {outcome: count for (_, outcome), count in intake.traffic.pushed.items()}
+    assert pushed == {"offered": 3, "accepted": 1, "rejected": 1, "shed": 1}

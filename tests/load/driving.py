@@ -12,6 +12,8 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
+
 from watchkeeper import config, pipeline
 from watchkeeper.engines.local import Local
 from watchkeeper.journal.sqlite import Sqlite as JournalFile
@@ -38,16 +40,20 @@ class House:
         self.log.touch()
         self.port, self.child = 0, None
 
-    def begin(self, *before, wait=240.0, **options):
-        """Start one; `before` comes before the interpreter (`taskset -c 0`)."""
+    def start(self, *before, program=("-c", MAIN), **options):
+        """Start a process and do not wait; `before` comes before the interpreter."""
         arguments = ["run", "--config", self.config, "--data", self.data, "--listen", "127.0.0.1:0"]
-        said = self.log.stat().st_size
         with self.log.open("ab") as log:
-            self.child = subprocess.Popen(
-                [*before, sys.executable, "-c", MAIN, *map(str, arguments)],
+            return subprocess.Popen(
+                [*before, sys.executable, *program, *map(str, arguments)],
                 stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
                 **options,
             )  # fmt: skip
+
+    def begin(self, *before, wait=240.0, **how):
+        """Start one and wait until it is ready; return how many seconds that took."""
+        said = self.log.stat().st_size
+        self.child = self.start(*before, **how)
         begun = time.monotonic()
         while time.monotonic() - begun < wait:
             told = re.search(rb"page    http://[^:]+:(\d+)/", self.log.read_bytes()[said:])
@@ -111,6 +117,16 @@ class House:
                     held[*names[series], at] = held.get((*names[series], at), 0) + 1
         return held
 
+    def metrics(self):
+        """Return the value of each line of /metrics."""
+        text = self.ask("GET", "/metrics")[2].decode()
+        lines = (line.rpartition(" ") for line in text.splitlines() if line[:1] not in "# ")
+        return {name: float(value) for name, _, value in lines}
+
+    def resident(self):
+        """Return the bytes of memory that the process holds now."""
+        return psutil.Process(self.child.pid).memory_info().rss
+
     def counts(self):
         ledger = LedgerFile(path=self.data / "ledger.sqlite").open(read_only=True)
         with contextlib.closing(ledger):
@@ -134,6 +150,20 @@ def house(folder, more="", data=None):
         yield one
     finally:
         one.kill()
+
+
+def balanced(told):
+    """Hold P10 to what /metrics says."""
+    names = ("offered", "accepted", "rejected", "shed")
+    flow = [told[f'watchkeeper_ingest_samples_total{{outcome="{name}"}}'] for name in names]
+    assert flow[0] == sum(flow[1:])
+    for receiver in {name.split('"')[3] for name in told if "receiver_samples_total" in name}:
+        of = f'watchkeeper_receiver_samples_total{{outcome="%s",receiver="{receiver}"}}'
+        assert told[of % "offered"] == sum(told.get(of % name, 0) for name in names[1:])
+    ended = ("scored", "duplicate", "late")
+    concluded = [told[f'watchkeeper_scored_samples_total{{outcome="{name}"}}'] for name in ended]
+    held = told["watchkeeper_journal_samples"]
+    assert held == sum(concluded) + told["watchkeeper_pending_samples"]
 
 
 class Pusher(threading.Thread):
@@ -161,12 +191,12 @@ class Pusher(threading.Thread):
         return rows, "\n".join(lines).encode()
 
     def run(self):
-        turn, link = 0, None
+        turn = 0
+        link = http.client.HTTPConnection("127.0.0.1", self.house.port, timeout=30)
         while not self.over.is_set():
             rows, body = self.body(turn)
             turn += 1
             try:
-                link = link or http.client.HTTPConnection("127.0.0.1", self.house.port, timeout=30)
                 link.request("POST", "/api/v1/samples", body, {"Content-Type": NDJSON})
                 answer = link.getresponse()
                 answer.read()
@@ -176,15 +206,14 @@ class Pusher(threading.Thread):
             except (OSError, http.client.HTTPException):
                 self.resets += 1
                 self.unknown += rows
-                link = None
+                link.close()
                 continue
             self.answers[answer.status] = self.answers.get(answer.status, 0) + 1
             (self.acknowledged if answer.status == 200 else self.refused).extend(rows)
             if answer.status == 503:
                 assert int(answer.headers["Retry-After"]) >= 1
                 self.over.wait(0.05)
-        if link is not None:
-            link.close()
+        link.close()
 
 
 NDJSON = "application/x-ndjson"

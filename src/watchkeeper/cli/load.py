@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import socket
 import time
@@ -179,7 +180,7 @@ def _account(target: Target, receiver: str) -> Account | None:
         link.request("GET", "/api/v1/status", headers=target.headers())
         answer = link.getresponse()
         body = answer.read()
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return None
     finally:
         link.close()
@@ -247,8 +248,8 @@ def _text(
     keeps_account: bool,
 ) -> str:
     lines = [
-        f"{plan.protocol} to {to}: {plan.series} series of {plan.entities} hosts,"
-        f" {plan.connections} connections, {plan.batch} samples a request at most",
+        f"{plan.protocol} to {to}: {plan.series:,} series of {plan.entities:,} hosts,"
+        f" {plan.connections} connections",
         "",
         f"{'phase':<8} {'samples/s':>11} {'MB/s':>7} {'requests':>9} {'retries':>8}"
         f" {'p50':>8} {'p90':>8} {'p99':>8} {'p99.9':>8} {'max ms':>8} {'behind':>7}",

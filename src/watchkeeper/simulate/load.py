@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import random
+import socket
 import ssl
 import threading
 import time
@@ -72,8 +73,6 @@ class Target:
         return said | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
 
     def _to_the_address(self, _place: tuple[str, int], *rest: object) -> object:
-        import socket
-
         return socket.create_connection((self.address, self.port), *rest)  # type: ignore[arg-type]
 
 
