@@ -89,6 +89,11 @@ def run(arguments: list[str]) -> int:
     except WatchkeeperError as error:
         print(f"watchkeeper: {error}", file=sys.stderr)
         return 1
+    except (MemoryError, ImportError) as error:
+        if isinstance(error, ImportError) and "map segment" not in str(error):
+            raise
+        print(f"watchkeeper: not enough memory (allow the process more): {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output had enough, as `head` does

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import threading
 from collections.abc import Callable
@@ -17,6 +18,8 @@ BODY = 35.0  # seconds in which its body must have; `receive` answers a little b
 KEEP = 75.0  # seconds an idle connection is kept; longer than most senders' intervals
 HEAD_BYTES = 64 << 10
 LINGER = 2  # seconds for the last answers to leave
+SPARE = 48  # open files that clients may not take from stores, sources and actions
+FEWEST = 8  # connections that are taken however few files there may be
 
 
 class Bounded(HttpToolsProtocol):
@@ -31,9 +34,12 @@ class Bounded(HttpToolsProtocol):
     _in_body = False
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for the first head."""
+        """Begin to wait for the first head; a connection too many is closed at once."""
         super().connection_made(transport)
-        self._expect(HEAD)
+        if len(self.connections) > most_connections():
+            self._end()
+        else:
+            self._expect(HEAD)
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a head, and begin to wait for the rest of a new one."""
@@ -75,6 +81,11 @@ class Bounded(HttpToolsProtocol):
         self._forget()
         if not self.transport.is_closing():
             self.transport.close()
+
+
+def most_connections() -> int:
+    """Return how many connections may be open, so that the house itself lacks no open files."""
+    return max(FEWEST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE)
 
 
 def serve(app: ASGIApp, door: socket.socket) -> Callable[[], None]:

@@ -156,14 +156,11 @@ def send(
     begun = time.monotonic()
     for one in connections:
         one.start()
-    while any(one.is_alive() for one in connections):
-        acknowledged = sum(sum(t.acknowledged for t in one.tallies) for one in connections)
+    while alive := [one for one in connections if one.is_alive()]:
+        acknowledged = sum(tally.acknowledged for one in connections for tally in one.tallies)
         progress(acknowledged, time.monotonic() - begun)
-        for one in connections:
-            one.join(0.25)
-            break
+        alive[0].join(0.25)
     for one in connections:
-        one.join()
         if one.failure is not None:
             raise one.failure
     totals = [Tally() for _ in plan.phases]
