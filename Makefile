@@ -40,7 +40,7 @@ test: dev ## run the tests and hold the coverage floors
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not nightly" -p tools.coverage_floors --cov --cov-report=
 
 test-nightly: dev ## run the long tests too, and the others for longer
-	@WATCHKEEPER_OUTAGE=60 WATCHKEEPER_LIVES=200 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	@WATCHKEEPER_OUTAGE=60 WATCHKEEPER_LIVES=200 WATCHKEEPER_EXAMPLES=100 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 fuzz: dev ## fuzz everything that reads what others wrote, for 60 s in all (FUZZ=seconds)
 	@WATCHKEEPER_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q tests/fuzz

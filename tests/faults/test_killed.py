@@ -49,6 +49,7 @@ def traced(world):
     return int(children[0]) if children else tracer
 
 
+@pytest.mark.timeout(600 + 30 * LIVES)
 def test_at_the_kth_system_call(world):
     assert shutil.which("strace"), "install Debian's strace"
     print(f"{LIVES} lives, seed {SEED}")
@@ -70,6 +71,7 @@ def test_at_the_kth_system_call(world):
     world.check()
 
 
+@pytest.mark.timeout(600 + 30 * LIVES)
 def test_at_any_time(world):
     print(f"{LIVES} lives, seed {SEED}")
     chance = random.Random(SEED)
