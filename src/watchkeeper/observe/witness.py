@@ -51,7 +51,6 @@ class Witness:
         self.bad: Counter[str] = Counter()
         self._clock = clock
         self._seen: list[Context] = []  # scored since the last step, and collected
-        self._newest = self.spans.root("house", "start")
         self._last = 0  # the journal's last offset, as far as this ingest wrote it
         self._shown: list[Context] = []  # steps that no report has shown yet
         self._failing: dict[str, str] = {}  # source -> what it last complained of
@@ -111,18 +110,25 @@ class Witness:
         """Begin to score an entry, in the trace that brought it."""
         parent = self.spans.carried("entry", entry.offset)
         own = self.spans.child(parent)
-        if own.sampled:
+        scored = entry.samples.num_rows > 0
+        if own.sampled and scored:
             self._seen = [*self._seen[1 - SEEN :], own]
-        self._newest = own
-        return self.spans.work(
+        work = self.spans.work(
             "score", parent, own=own, entry=entry.offset, offset=entry.offset,
             source=entry.source, samples=entry.samples.num_rows,
         )  # fmt: skip
+        if not scored:  # a heartbeat, or another input that is not telemetry
+            work.forget()
+        return work
 
     def concluding(self) -> Working:
-        """Begin to evaluate the ticks that are over, in the trace of the newest entry."""
-        parent = self._seen[-1] if self._seen else self._newest
-        return self.spans.work("conclude", parent, links=self._seen)
+        """Begin to evaluate the ticks that are over, in the trace of the newest entry.
+
+        Ticks in which nothing came that is collected begin a trace of their own.
+        """
+        if self._seen:
+            return self.spans.work("conclude", self._seen[-1], links=self._seen)
+        return self.spans.work("conclude", own=self.spans.root("ticks", self._clock()))
 
     def concluded(self, work: Working, steps: int) -> None:
         """The entries seen so far have had their steps; without any step nothing was concluded."""
@@ -145,7 +151,7 @@ class Witness:
         self.meters.observe("decision_latency_seconds", late, of=context)
         self.kept("latency", well=late <= LATE)
         self.spans.carry("order", (order.key for order in step.orders), context)
-        if context.sampled:
+        if context.sampled and (step.counts.accepted or step.decisions):
             self._shown = [*self._shown[1 - SEEN :], context]
         for number, one in enumerate(step.decisions):
             self.meters.count("decisions_total", one.policy, one.phase, one.outcome)
@@ -197,8 +203,9 @@ class Witness:
     def reporting(self) -> Working:
         """Begin to gather findings, in the trace of the newest step that none has shown yet."""
         links, self._shown = self._shown, []
-        parent = links[-1] if links else self._newest
-        return self.spans.work("report", parent, links=links)
+        if links:
+            return self.spans.work("report", links[-1], links=links)
+        return self.spans.work("report", own=self.spans.root("report", self._clock()))
 
     # collect
 
