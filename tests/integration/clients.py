@@ -17,6 +17,12 @@ from typing import Any
 from tests.sources.agents import WAIT, free_port
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "receivers.md"
+SCRAPES = """
+global: {{scrape_interval: 500ms}}
+scrape_configs:
+  - job_name: node
+    static_configs: [{{targets: ["127.0.0.1:{node}"]}}]
+"""
 
 
 def snippet(name: str, port: int) -> str:

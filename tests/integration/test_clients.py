@@ -14,18 +14,12 @@ from dataclasses import dataclass
 
 import pytest
 import redis as redis_client
-from tests.integration.clients import Prometheus, Server, node_exporter, program, snippet
+from tests.integration.clients import SCRAPES, Prometheus, Server, node_exporter, program, snippet
 from tests.integration.house import House, Sample, a_house
 from tests.integration.senders import Alertmanager, InfluxOne, InfluxTwo, OpenTelemetry
 from tests.sources import agents
 from tests.sources.test_sonic import TABLES
 
-SCRAPES = """
-global: {{scrape_interval: 500ms}}
-scrape_configs:
-  - job_name: node
-    static_configs: [{{targets: ["127.0.0.1:{node}"]}}]
-"""
 OURS = {"up", "scrape_duration_seconds", "scrape_samples_scraped"}
 OUTAGE = float(os.environ.get("WATCHKEEPER_OUTAGE", "5"))  # seconds; 60 in `make test-nightly`
 RECEIVERS = """

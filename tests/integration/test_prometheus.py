@@ -1,15 +1,9 @@
 """Debian's Prometheus sends through a network that refuses, resets and swallows answers."""
 
-from tests.integration.clients import Prometheus, node_exporter, snippet
+from tests.integration.clients import SCRAPES, Prometheus, node_exporter, snippet
 from tests.integration.faults import a_proxy
 from tests.integration.house import a_house
 
-SCRAPES = """
-global: {{scrape_interval: 500ms}}
-scrape_configs:
-  - job_name: node
-    static_configs: [{{targets: ["127.0.0.1:{node}"]}}]
-"""
 OBEYS_429 = "    queue_config: {retry_on_http_429: true}\n"
 FAULTS = ("503", "", "reset", "partial", "429", "", "late", "late", "503", "503")
 
