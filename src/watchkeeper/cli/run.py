@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import ipaddress
 import itertools
 import os
@@ -96,17 +97,11 @@ def _told_to_stop() -> threading.Event:
     """
     stop = threading.Event()
 
-    def too_late() -> None:
-        say("not drained in time; what was acknowledged is journalled, the next start goes on")
-        os._exit(1)
-
     def told(number: int, _frame: object) -> None:
         if stop.is_set():
             os._exit(128 + number)
         stop.set()
-        last = threading.Timer(LAST, too_late)
-        last.daemon = True
-        last.start()
+        faulthandler.dump_traceback_later(LAST, exit=True)  # beyond the interpreter's own end
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, told)
