@@ -1,13 +1,16 @@
 """Feature flags: off until switched on, switched in the journal, seen alike by core and edges."""
 
 import json
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from openfeature import api
 from openfeature.flag_evaluation import Reason
 from tests.commands import wk
+from tests.guarded import Site
 from tests.test_http import House as Shown
 from tests.test_pipeline import CPU, ENGINE, START, Stores
 from tests.test_policies import BAD, GOOD, acting, phases, table
@@ -18,7 +21,6 @@ from watchkeeper.core import checkpoint
 from watchkeeper.errors import ConfigError, StoreError
 from watchkeeper.features import Features, Switchboard, offer
 from watchkeeper.flags import Flags, Gate, Switch, flip
-from watchkeeper.http import app
 from watchkeeper.model import Control, Millis, Order, Outcome, canonical
 from watchkeeper.policies import document, explain_silence, judge, nothing_held, read
 from watchkeeper.rerun import flags_now
@@ -272,15 +274,12 @@ class Switched(Shown):
 
 
 def asked(house, method, path, **how):
-    import anyio
-    import httpx
-
-    async def go():
-        transport = httpx.ASGITransport(app(house), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await client.request(method, path, **how)
-
-    return anyio.run(go)
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder), view=house)
+        try:
+            return site.ask(path, method, site.token("admin")[1], **how)
+        finally:
+            site.close()
 
 
 def test_flags_are_seen_and_switched_over_the_api():
@@ -289,7 +288,9 @@ def test_flags_are_seen_and_switched_over_the_api():
     where = "/api/v1/flags/action.webhook"
     answer = asked(house, "PUT", where, json={"on": True, "reason": " go "})
     assert answer.json()["data"] == {"flag": "action.webhook", "on": True}
-    assert house.flips == [("action.webhook", True, "api", "go")]
+    ((name, is_on, actor, reason),) = house.flips
+    assert (name, is_on, reason) == ("action.webhook", True, "go")
+    assert actor.startswith("token:")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,10 @@
     + TooLarge                 WK703  more bytes, series or nesting than one request may have
     + OverQuota                WK704  the tenant sends more than it is allowed to
     + Overloaded               WK705  not now; the same request will be taken later
+  x AccessError                WK800  an account, a token or a session is not as it must be
+    + Unauthenticated          WK801  nobody we know: no credential, or one that does not hold
+    + Forbidden                WK802  somebody we know, to whom this is not granted
+    + TooManyFailures          WK803  wrong too often; not tried for a while
   x Unreachable                WK900  the server that a command speaks to does not answer
 
 A programmer's mistake is an AssertionError and is never caught. A single bad sample is not an
@@ -219,6 +223,37 @@ class Overloaded(RequestError):
     """Not now; the same request will be taken later."""
 
     code = "WK705"
+
+
+class AccessError(WatchkeeperError):
+    """An account, a token or a session is not as it must be."""
+
+    code = "WK800"
+
+
+class Unauthenticated(AccessError):
+    """Nobody we know: no credential, or one that does not hold."""
+
+    code = "WK801"
+
+
+class Forbidden(AccessError):
+    """Somebody we know, to whom this is not granted."""
+
+    code = "WK802"
+
+
+class TooManyFailures(AccessError):
+    """Wrong too often; nothing is tried for a while.
+
+    :param retry_after: seconds after which it is.
+    """
+
+    code = "WK803"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Unreachable(WatchkeeperError):

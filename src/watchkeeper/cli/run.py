@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import ipaddress
 import itertools
 import os
 import signal
@@ -14,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from watchkeeper.cli._access import doorkeeper, is_loopback, own_name
 from watchkeeper.cli._memory import keep_memory
 from watchkeeper.cli._terminal import now, say
 from watchkeeper.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from watchkeeper.access.doorkeeper import Doorkeeper
     from watchkeeper.config import Config
     from watchkeeper.journal import Journal
     from watchkeeper.ledger import Ledger
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 LAST = 9.5  # seconds from a signal to the end, whatever hangs; 10 s is the promise
 LINGER = 2.0  # seconds for the last answers over gRPC to leave
 PATIENCE = 3.0  # seconds without a word that nobody minds
-AT_START = ("data", "reserve", "listen", "receivers", "engine")  # what a reload leaves as it is
+# what a reload leaves as it is
+AT_START = ("data", "reserve", "listen", "access", "openid", "tls", "receivers", "engine")
 
 
 def run(
@@ -141,12 +143,13 @@ def _serve(
             return service.run()
         _reload_when_told(settings, read, furnished, live)
         threading.Thread(target=live.objectives.run, name="objectives", daemon=True).start()
-        close, address = _open(live, service, settings, door)
-        _tell(settings, service, address)
-        try:
-            return service.run()
-        finally:
-            close()
+        with doorkeeper(settings, ledger) as doorman:
+            close, address = _open(live, service, settings, door, doorman)
+            _tell(settings, service, address)
+            try:
+                return service.run()
+            finally:
+                close()
 
 
 def _furnished(settings: Config, journal: Journal, ledger: Ledger, *, dry_run: bool) -> House:
@@ -213,12 +216,15 @@ def _reload_when_told(
 
 
 def _door(settings: Config) -> socket.socket:
-    """Return the open port of page and API."""
+    """Return the open port of page and API.
+
+    :raises ConfigError: it would be open to others without encryption, or is taken.
+    """
     listen = settings.listen
-    if not _is_loopback(listen.host):
+    if not is_loopback(listen.host) and not settings.tls:
         raise ConfigError(
-            f"listen: {listen} is not loopback, and this release knows no accounts yet",
-            hint="listen on 127.0.0.1 and put a proxy with authentication and TLS before it",
+            f"listen: {listen} is not loopback, and there is no tls: certificate and key",
+            hint="without TLS, listen on 127.0.0.1 only; docs/access.md says how to open a house",
         )
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     try:
@@ -231,7 +237,7 @@ def _door(settings: Config) -> socket.socket:
 
 
 def _open(
-    live: Live, service: Service, settings: Config, door: socket.socket
+    live: Live, service: Service, settings: Config, door: socket.socket, doorman: Doorkeeper
 ) -> tuple[Callable[[], None], str]:
     """Serve page, API and receivers; return a function that ends it, and the address."""
     from watchkeeper.http import app
@@ -239,9 +245,11 @@ def _open(
     from watchkeeper.http.server import serve
 
     numbers = itertools.count(1)
-    over_grpc = _open_grpc(settings, service, numbers)
+    tls = settings.tls.context() if settings.tls else None
+    over_grpc = _open_grpc(settings, service, numbers, doorman)
     routes = doors(settings.receivers, service.intake, now, numbers)
-    close_http = serve(app(live, doors=routes), door)
+    hosts = [*settings.access.hosts, *own_name(settings.listen.host)]
+    close_http = serve(app(live, hosts, routes, doorman), door, tls)
 
     def close() -> None:
         for stop in over_grpc:
@@ -253,36 +261,38 @@ def _open(
 
 
 def _open_grpc(
-    settings: Config, service: Service, numbers: itertools.count[int]
+    settings: Config, service: Service, numbers: itertools.count[int], doorman: Doorkeeper
 ) -> list[Callable[[float], None]]:
     """Take OTLP over gRPC where a receiver asks for it; return what ends that."""
+    from watchkeeper.access import Scope
+    from watchkeeper.access.doorkeeper import Shown
     from watchkeeper.http.otlp_grpc import serve
     from watchkeeper.http.receive import taker
     from watchkeeper.receivers.otlp import Otlp
 
+    def admit(headers: Mapping[str, str], peer: str) -> None:
+        shown = Shown(headers.get("authorization", ""), address=peer)
+        doorman.admit(shown, Scope.TELEMETRY_WRITE, "POST otlp-grpc")
+
     host = settings.listen.host
-    shown = f"[{host}]" if ":" in host else host
+    name = f"[{host}]" if ":" in host else host
+    tls = settings.tls.pem() if settings.tls else None
     return [
-        serve(one, shown, one.grpc_port, taker(one, service.intake, numbers))[1]
+        serve(one, name, one.grpc_port, taker(one, service.intake, numbers), admit, tls)[1]
         for one in settings.receivers
         if isinstance(one, Otlp) and one.grpc_port
     ]
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _tell(settings: Config, service: Service, address: str) -> None:
     import structlog
+
+    scheme = "https" if settings.tls else "http"
 
     def when_ready() -> None:
         if settings.log.format == "json":
             service.ready.wait()
-            structlog.get_logger("watchkeeper").info("ready", address=f"http://{address}/")
+            structlog.get_logger("watchkeeper").info("ready", address=f"{scheme}://{address}/")
             return
         if not service.ready.wait(PATIENCE):
             say("starting; the very first start compiles its kernels, up to half a minute")
@@ -290,8 +300,8 @@ def _tell(settings: Config, service: Service, address: str) -> None:
         for name, (flag, default) in service.house.switches.items():
             if not service.features.ask(flag, default):
                 say(f"source {name!r} is off; `watchkeeper flag on {flag}` or flags: switch it on")
-        say(f"page    http://{address}/")
-        say(f"push    http://{address}/api/v1/write and others; see docs/receivers.md")
+        say(f"page    {scheme}://{address}/")
+        say(f"push    {scheme}://{address}/api/v1/write and others; see docs/receivers.md")
         say(f"data    {settings.data.absolute()}")
         say(f"report  watchkeeper report --data {settings.data} --out report.html")
         say("stop    Ctrl-C or SIGTERM; `watchkeeper verify` proves what was decided")

@@ -15,6 +15,7 @@ from typing import Any
 import pydantic
 
 from watchkeeper import plugins
+from watchkeeper.access.settings import Access, OpenId, Tls
 from watchkeeper.actions import Action
 from watchkeeper.config import _packs
 from watchkeeper.config._layers import merge_all, substitute
@@ -23,6 +24,7 @@ from watchkeeper.config._problems import ordered, problem, refuse, shown, sugges
 from watchkeeper.config._rulebook import compose, read_rulebook, without_acts
 from watchkeeper.config._schema import DIALECT, schema
 from watchkeeper.config._settings import TOLD, Listen, Settings, defaults, read_listen
+from watchkeeper.config._units import duration as read_duration
 from watchkeeper.config._yaml import Node, Place, Problem, parse
 from watchkeeper.contracts import Contract
 from watchkeeper.core.state import Rulebook
@@ -44,6 +46,7 @@ __all__ = [
     "default",
     "known_flags",
     "load",
+    "read_duration",
     "read_listen",
     "read_rulebook",
     "rulebook",
@@ -72,6 +75,9 @@ class Config:
     data: Path
     reserve: Reserve
     listen: Listen
+    access: Access
+    openid: OpenId
+    tls: Tls
     packs: tuple[str, ...]
     receivers: tuple[Receiver, ...]
     limits: Limits
@@ -199,6 +205,9 @@ def _assembled(
     receivers = _built("receivers", parts["receivers"], found, keeper)
     limits = fill(Limits, parts["limits"], ("limits",), found)
     reserve = fill(Reserve, parts["reserve"], ("reserve",), found)
+    access = fill(Access, parts["access"], ("access",), found)
+    openid = fill(OpenId, parts["openid"], ("openid",), found)
+    tls = fill(Tls, parts["tls"], ("tls",), found)
     sources = _built("sources", parts["sources"], found, keeper)
     engine = assemble("engines", parts["engine"], ("engine",), found)
     log, tracing, metrics = (fill(TOLD[name], parts[name], (name,), found) for name in TOLD)
@@ -220,8 +229,9 @@ def _assembled(
     rules = compose(settings.tick, contracts, detectors, health, policies, flags, needs)
     data, packs = Path(settings.data), tuple(settings.packs)
     return Config(
-        rules, data, reserve, settings.listen, packs, tuple(receivers), limits, tuple(sources),
-        switches, asleep, actions, engine, log, tracing, metrics, files, keeper,
+        rules, data, reserve, settings.listen, access, openid, tls, packs, tuple(receivers),
+        limits, tuple(sources), switches, asleep, actions, engine, log, tracing, metrics, files,
+        keeper,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from watchkeeper import contracts, plugins, policies
+from watchkeeper.access.settings import Access, OpenId, Tls
 from watchkeeper.config import _secrets
 from watchkeeper.config._plugs import adapter, described, required, types_of, unit_of
 from watchkeeper.config._settings import TOLD, Settings
@@ -14,6 +15,15 @@ from watchkeeper.store.reserve import Reserve
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DOCUMENTS = ("config", "contract", "policy")
+
+SECTIONS = {
+    "limits": Limits,
+    "reserve": Reserve,
+    "access": Access,
+    "openid": OpenId,
+    "tls": Tls,
+    **TOLD,
+}
 
 _DURATION = r"^(0|(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?)$"
 _SIZE = r"^\d+ ?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$"
@@ -44,8 +54,8 @@ def _config() -> dict[str, Any]:
         fields[family]["items"] = {"$ref": f"#/$defs/{family}"}
     for family in ("actions", "secrets"):
         fields[family]["additionalProperties"] = {"$ref": f"#/$defs/{family}"}
-    for name, plain in {"limits": Limits, "reserve": Reserve, **TOLD}.items():
-        fields[name] |= _fields(plain) | {"type": "object"}
+    for name, section in SECTIONS.items():
+        fields[name] |= _fields(section) | {"type": "object"}
     fields["health"] |= {"$ref": "#/$defs/health"}
     fields["engine"] |= {"$ref": "#/$defs/engines"}
     # A policy laid over a pack's needs its name only, so nothing else is required here.

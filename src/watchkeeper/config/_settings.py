@@ -23,6 +23,9 @@ data: ./watchkeeper-data
 reserve: {{}}
 listen: 127.0.0.1:8470
 packs: [host@1, generic@1]
+access: {{}}
+openid: {{}}
+tls: {{}}
 receivers:
   - type: remote_write
   - type: otlp
@@ -111,6 +114,9 @@ class Settings(BaseModel):
     listen: Annotated[Listen, BeforeValidator(read_listen)] = Field(
         description="Where page, API, receivers and metrics answer: host:port."
     )
+    access: dict[str, Any] = Field(description="Who is let in.")
+    openid: dict[str, Any] = Field(description="An identity provider whose tokens are taken.")
+    tls: dict[str, Any] = Field(description="How the port is encrypted.")
     packs: list[str] = Field(
         description="Contracts and policies to use: name@version of a shipped pack, or a folder."
     )

@@ -12,33 +12,49 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from watchkeeper.http import api, flags, pages, probes, table
+from watchkeeper.access.doorkeeper import Doorkeeper
+from watchkeeper.errors import AccessError, RequestError, StoreError
+from watchkeeper.http import answers, api, pages, probes, sign_in, table
+from watchkeeper.http._gate import Guarded, Open
 from watchkeeper.http._guard import Guard
-from watchkeeper.http.answers import failed, refused
 from watchkeeper.http.view import HouseView
 
 
-def endpoints(view: HouseView) -> list[table.Endpoint]:
-    """Return everything but the doors."""
+def endpoints(view: HouseView, keeper: Doorkeeper | None = None) -> list[table.Endpoint]:
+    """Return everything but the doors.
+
+    :param keeper: who knows the people and the programs that may ask; without, nobody is known.
+    """
     return [
         *pages.endpoints(view),
         *probes.endpoints(view),
-        *api.endpoints(view),
-        *flags.endpoints(view),
+        *api.endpoints(view, keeper),
+        *(sign_in.endpoints(keeper) if keeper is not None else ()),
     ]
 
 
 def app(
-    view: HouseView, hosts: Sequence[str] = (), doors: Sequence[table.Endpoint] = ()
+    view: HouseView,
+    hosts: Sequence[str] = (),
+    doors: Sequence[table.Endpoint] = (),
+    keeper: Doorkeeper | None = None,
 ) -> Starlette:
     """Return the ASGI application.
 
     :param doors: where telemetry is pushed (`http.receive`).
     :param hosts: names and addresses beside those of loopback under which this house may be
         asked; any other Host is turned away, which is what stops DNS rebinding.
+    :param keeper: as `endpoints` takes it.
     """
+    gate = Guarded(keeper) if keeper is not None else Open()
     return Starlette(
-        routes=table.routes([*endpoints(view), *doors]),
+        routes=table.routes([*endpoints(view, keeper), *doors], gate),
         middleware=[Middleware(Guard, hosts=hosts)],
-        exception_handlers={HTTPException: refused, Exception: failed},
+        exception_handlers={
+            HTTPException: answers.refused,
+            AccessError: answers.not_let_in,
+            StoreError: answers.not_stored,
+            RequestError: answers.malformed,
+            Exception: answers.failed,
+        },
     )

@@ -12,22 +12,34 @@ from starlette.responses import Response
 from starlette.types import Receive, Send
 from starlette.types import Scope as Connection
 
-from watchkeeper.access import Scope
+from watchkeeper.access import Asker, Scope
 from watchkeeper.errors import StoreError
 from watchkeeper.http.answers import known, success
-from watchkeeper.http.table import Endpoint
+from watchkeeper.http.table import Endpoint, Field, Says
 from watchkeeper.http.view import HouseView
 
 BODY_MAX, REASON_MAX = 4_096, 500
+NAMED = Field("flag", "such as source.scrape", {"type": "string", "minLength": 1}, "path")
+BODY = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["on", "reason"],
+    "properties": {
+        "on": {"type": "boolean"},
+        "reason": {"type": "string", "minLength": 1, "maxLength": REASON_MAX},
+    },
+}
 
 
 def endpoints(view: HouseView) -> list[Endpoint]:
     """Return what can be asked about flags."""
     flags = _Flags(view)
     return [
-        Endpoint("GET", "/api/v1/flags", Scope.STATUS_READ, flags.listed),
-        Endpoint("PUT", "/api/v1/flags/{flag}", Scope.FLAGS_WRITE, flags),
-    ]
+        Endpoint("GET", "/api/v1/flags", Scope.STATUS_READ, flags.listed, Says(
+            "Every feature flag, and who said so")),
+        Endpoint("PUT", "/api/v1/flags/{flag}", Scope.FLAGS_WRITE, flags, Says(
+            "Switch a feature flag", (NAMED,), body=BODY)),
+    ]  # fmt: skip
 
 
 class _Flags:
@@ -43,9 +55,9 @@ class _Flags:
         known(request)
         on, reason = _read(request, await _body(request))
         name = request.path_params["flag"]
-        actor = str(scope.get("state", {}).get("actor", "api"))
+        asker: Asker = scope["asker"]
         try:
-            await run_in_threadpool(self._view.flip, name, on, actor, reason)
+            await run_in_threadpool(self._view.flip, name, on, asker.name, reason)
         except KeyError:
             raise HTTPException(404, f"no flag {name!r} switches anything here") from None
         except StoreError as error:

@@ -6,12 +6,12 @@ A call is one delivery with a protobuf body; what decodes and answers it is the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
-from watchkeeper.errors import ConfigError, RequestError
+from watchkeeper.errors import AccessError, ConfigError, Forbidden, RequestError
 from watchkeeper.model import Millis
 from watchkeeper.receivers import Delivery, Outcome
 from watchkeeper.receivers.otlp import (
@@ -37,16 +37,21 @@ def serve(
     host: str,
     port: int,
     take: Callable[[Delivery], Outcome],
+    admit: Callable[[Mapping[str, str], str], None] = lambda _headers, _peer: None,
+    tls: tuple[bytes, bytes, bytes | None] | None = None,
 ) -> tuple[int, Callable[[float], None]]:
     """Listen for exports; return the port and what stops it within so many seconds.
 
     :param port: 0 takes a free one.
     :param take: makes a delivery durable; called from several threads at once. Headers of the
         delivery are the call's metadata; number and tenant are for `take` to fill in.
+    :param admit: raises AccessError when a call with this metadata is not let in.
+    :param tls: PEM bytes of key and certificate, and of the authorities one of which every client
+        must show a certificate of; None where none is asked for.
     :raises ConfigError: grpcio is not installed, or the port is taken.
     """
     grpc = _grpc()
-    handler = grpc.unary_unary_rpc_method_handler(_Export(grpc, receiver, take))
+    handler = grpc.unary_unary_rpc_method_handler(_Export(grpc, receiver, take, admit))
     server = grpc.server(
         ThreadPoolExecutor(THREADS, thread_name_prefix="otlp-grpc"),
         options=[
@@ -59,7 +64,11 @@ def serve(
         [grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})]
     )
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        bound = (
+            server.add_insecure_port(f"{host}:{port}")
+            if tls is None
+            else server.add_secure_port(f"{host}:{port}", _credentials(grpc, *tls))
+        )
     except RuntimeError as error:
         raise ConfigError(f"cannot listen on {host}:{port}: {error}") from None
     server.start()
@@ -83,8 +92,16 @@ def _grpc() -> ModuleType:
 class _Export:
     """Answers one call: bytes in, bytes out."""
 
-    def __init__(self, grpc: Any, receiver: Otlp, take: Callable[[Delivery], Outcome]) -> None:
-        self._take, self._receiver = take, receiver
+    def __init__(
+        self,
+        grpc: Any,
+        receiver: Otlp,
+        take: Callable[[Delivery], Outcome],
+        admit: Callable[[Mapping[str, str], str], None],
+    ) -> None:
+        self._take, self._receiver, self._admit = take, receiver, admit
+        self._nobody = grpc.StatusCode.UNAUTHENTICATED
+        self._denied = grpc.StatusCode.PERMISSION_DENIED
         self._codes = {
             RESOURCE_EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
             UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
@@ -100,6 +117,11 @@ class _Export:
             body,
             Millis(time.time_ns() // 1_000_000),
         )
+        try:
+            self._admit(delivery.headers, context.peer())
+        except AccessError as error:
+            denied = isinstance(error, Forbidden)
+            context.abort(self._denied if denied else self._nobody, str(error.args[0]))
         outcome = self._take(delivery)
         if isinstance(outcome, RequestError):
             code, message = status_of(outcome)
@@ -107,6 +129,10 @@ class _Export:
             context.set_trailing_metadata(((DETAILS, told),))
             context.abort(self._codes.get(code, self._otherwise), message)
         return self._receiver.answer(delivery, outcome).body
+
+
+def _credentials(grpc: Any, key: bytes, certificate: bytes, clients: bytes | None) -> Any:
+    return grpc.ssl_server_credentials([(key, certificate)], clients, clients is not None)
 
 
 def _headers(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:

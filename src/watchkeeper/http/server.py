@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from watchkeeper.http._gate import PEER
 
 HEAD = 15.0  # seconds in which a request's head must have come
 BODY = 35.0  # seconds in which its body must have; `receive` answers a little before
@@ -32,10 +35,12 @@ class Bounded(HttpToolsProtocol):
     _due: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_body = False
+    _peer = ""  # the common name of the client's certificate
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first head; a connection too many is closed at once."""
         super().connection_made(transport)
+        self._peer = common_name(transport.get_extra_info("peercert"))
         if len(self.connections) > most_connections():
             self._end()
         else:
@@ -55,6 +60,9 @@ class Bounded(HttpToolsProtocol):
         """The head is whole; the body is next."""
         self._in_body, self._head_bytes = True, 0
         self._expect(BODY)
+        if self._peer:
+            scope: Any = self.scope
+            scope[PEER] = self._peer
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -88,7 +96,20 @@ def most_connections() -> int:
     return max(FEWEST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE)
 
 
-def serve(app: ASGIApp, door: socket.socket) -> Callable[[], None]:
+def common_name(certificate: Mapping[str, Any] | None) -> str:
+    """Return the common name in a certificate whose signature was checked; empty without."""
+    named = [
+        value
+        for part in (certificate or {}).get("subject", ())
+        for name, value in part
+        if name == "commonName"
+    ]
+    return str(named[-1]) if named else ""
+
+
+def serve(
+    app: ASGIApp, door: socket.socket, tls: ssl.SSLContext | None = None
+) -> Callable[[], None]:
     """Serve `app` on an open port, on a thread; return a function that ends it."""
     config = uvicorn.Config(
         app,
@@ -102,6 +123,8 @@ def serve(app: ASGIApp, door: socket.socket) -> Callable[[], None]:
         timeout_keep_alive=int(KEEP),
         timeout_graceful_shutdown=LINGER,
     )
+    config.load()
+    config.ssl = tls
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([door],), name="http", daemon=True)
     thread.start()

@@ -7,8 +7,8 @@ build a route that names no scope.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -18,10 +18,40 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from watchkeeper.access import Scope
+from watchkeeper.http._gate import Gate
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-SAFE = ("GET", "HEAD")
-Answers = Callable[[Request], Response]
+Answers = Callable[[Request], Response | Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One thing that a request may say.
+
+    :param schema: JSON Schema of its value. :param where: `query` or `path`.
+    """
+
+    name: str
+    said: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    where: str = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Says:
+    """What the API's document says of an endpoint.
+
+    :param data: JSON Schema of the envelope's `data`; None where there is no envelope.
+    :param body: JSON Schema of the request's body; None where it has none.
+    :param kind: media type of an answer without an envelope.
+    """
+
+    summary: str
+    fields: tuple[Field, ...] = ()
+    data: Mapping[str, Any] | None = field(default_factory=lambda: {"type": "object"})
+    body: Mapping[str, Any] | None = None
+    kind: str = "application/json"
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +61,26 @@ class Endpoint:
     :param method: HEAD is answered wherever GET is.
     :param path: as Starlette writes it: `/api/v1/entities/{entity:path}`.
     :param scope: what the one who asks must be allowed to do.
-    :param answer: a function from request to response, run on a thread of its own; or an ASGI
-        application.
+    :param says: for the API's document; None is left out of it.
+    :param answer: a function from request to response, run on a thread of its own unless it is
+        a coroutine function; or an ASGI application. `request.scope["asker"]` says who asks.
     """
 
     method: str
     path: str
     scope: Scope
     answer: Answers | ASGIApp
+    says: Says | None = None
 
     def __post_init__(self) -> None:
         assert self.method in METHODS, f"{self.path}: {self.method} is none of {METHODS}"
         assert isinstance(self.scope, Scope), f"{self.path}: a route without a scope"
 
 
-def routes(endpoints: Iterable[Endpoint]) -> list[Route]:
+def routes(endpoints: Iterable[Endpoint], gate: Gate) -> list[Route]:
     """Return one route for each path, in the order in which the paths are named first.
+
+    Every one of them is behind the gate.
 
     Two endpoints of one path and method are a mistake.
     """
@@ -55,19 +89,26 @@ def routes(endpoints: Iterable[Endpoint]) -> list[Route]:
         methods = paths.setdefault(endpoint.path, {})
         assert endpoint.method not in methods, f"{endpoint.method} {endpoint.path} twice"
         methods[endpoint.method] = endpoint
-    return [Route(path, _Methods(methods), methods=[*methods]) for path, methods in paths.items()]
+    return [
+        Route(path, _Methods(methods, gate), methods=[*methods]) for path, methods in paths.items()
+    ]
 
 
 class _Methods:
-    """What is at one path, by method."""
+    """What is at one path, by method, behind the gate."""
 
-    def __init__(self, methods: Mapping[str, Endpoint]) -> None:
-        self._apps = {method: _application(one.answer) for method, one in methods.items()}
+    def __init__(self, methods: Mapping[str, Endpoint], gate: Gate) -> None:
+        self._gate = gate
+        self._apps = {
+            method: (one.scope, _application(one.answer)) for method, one in methods.items()
+        }
         if "GET" in self._apps:
             self._apps["HEAD"] = self._apps["GET"]
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        await self._apps[scope["method"]](scope, receive, send)
+        needed, application = self._apps[scope["method"]]
+        receive = await self._gate.admit(scope, receive, needed)
+        await application(scope, receive, send)
 
 
 def _application(answer: Any) -> ASGIApp:

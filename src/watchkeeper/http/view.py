@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from watchkeeper.core.state import Rulebook
+from watchkeeper.journal import Journal
+from watchkeeper.ledger import Ledger
+from watchkeeper.model import Millis
 from watchkeeper.reports import Findings
 
 
@@ -35,3 +39,18 @@ class HouseView(Protocol):
 
     def ready(self) -> tuple[bool, str]:
         """Return whether telemetry can be taken in now, and why in one line."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was concluded and is owed; to read."""
+
+    @property
+    def journal(self) -> Journal:
+        """What was seen; to read."""
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """What telemetry is judged by now."""
+
+    def now(self) -> Millis:
+        """Return the time."""

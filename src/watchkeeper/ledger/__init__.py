@@ -133,8 +133,8 @@ class Ledger(Protocol):
     def head(self) -> Link:
         """Return the newest link; its hash stands for everything before it."""
 
-    def note(self, kind: str, at: Millis, body: str) -> None:
-        """Add an administrative fact to the audit chain."""
+    def note(self, kind: str, at: Millis, body: str) -> int:
+        """Add an administrative fact to the audit chain; return its seq."""
 
     def prove(self) -> int:
         """Check chain, tables against chain, and signed head; return how many links hold.

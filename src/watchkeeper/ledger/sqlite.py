@@ -282,11 +282,11 @@ class SqliteLedger:
         """Return the newest link; its hash stands for everything before it."""
         return Link(*self._file.query(SQL["last_link"])[0])
 
-    def note(self, kind: str, at: Millis, body: str) -> None:
-        """Add an administrative fact (canonical JSON) to the audit chain."""
+    def note(self, kind: str, at: Millis, body: str) -> int:
+        """Add an administrative fact (canonical JSON) to the audit chain; return its seq."""
         assert kind not in OURS, f"{kind!r} is not for notes"
-        with self._link(kind, at, body):
-            pass
+        with self._link(kind, at, body) as (_, link):
+            return link.seq
 
     def prove(self) -> int:
         """Check chain, tables against chain, and signed head; return how many links hold.

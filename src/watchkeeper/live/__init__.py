@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from watchkeeper import __version__
 from watchkeeper.bulk import versions
-from watchkeeper.core.state import KEEP_EVERY
+from watchkeeper.core.state import KEEP_EVERY, Rulebook
 from watchkeeper.flags import flip
+from watchkeeper.journal import Journal
+from watchkeeper.ledger import Ledger
 from watchkeeper.live._metrics import Told, exposed
 from watchkeeper.live._objectives import Objectives
 from watchkeeper.live._recent import Recent
@@ -68,6 +70,25 @@ class Live:
         self._reload = (well, self._clock() if well else self._reload[1])
         if well:
             self._beyond = tuple(beyond)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was concluded and is owed; to read."""
+        return self.service.house.ledger
+
+    @property
+    def journal(self) -> Journal:
+        """What was seen; to read."""
+        return self.service.house.journal
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """What telemetry is judged by now."""
+        return self.service.house.rulebook
+
+    def now(self) -> Millis:
+        """Return the time."""
+        return self._clock()
 
     def findings(self) -> Findings:
         """Return what is worth telling now; made once a tick."""

@@ -35,6 +35,8 @@ EVENTS = (
           ("error", "code")),
     Event("secret_not_renewed", "warning", "house",
           "a secret could not be fetched again; the one before is used", ("secret", "error")),
+    Event("openid_keys_failed", "warning", "house",
+          "the keys of the identity provider could not be had; those before are used", ("error",)),
     Event("stopping", "info", "house", "the drain begins", ("reason",)),
     Event("stopped", "info", "house", "the drain is over and the stores are closed"),
     Event("stages_late", "error", "house", "stages did not finish within the drain's bound",

@@ -1,0 +1,145 @@
+"""Live updates: server-sent events of what each tick changed.
+
+However many listen, the house is asked once a tick, and what is told is spelled once. A listener
+who does not keep up is let go; his browser comes back and says what it saw last
+(`Last-Event-ID`), and gets what happened since, or is told to load everything anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
+from watchkeeper.access import Scope
+from watchkeeper.http.answers import known
+from watchkeeper.http.api.fleet import assessed_document
+from watchkeeper.http.table import Endpoint, Says
+from watchkeeper.http.view import HouseView
+from watchkeeper.model import Millis, canonical
+from watchkeeper.reports._words import rfc3339
+
+LISTENERS_MAX = 500
+LOOK_EVERY = 0.5  # seconds between looks at the ledger while somebody listens
+HEARTBEAT = 15.0  # seconds of silence after which a listener hears that we are there
+BEHIND = 32  # events that wait for one listener
+RESUME_MAX = Millis(600_000)  # how far back what happened is told again
+CHANGES_MAX = 1_000  # entities in one event; with more, listeners load everything anew
+DECISIONS_MAX = 200
+KIND = "text/event-stream"
+
+
+def endpoints(view: HouseView) -> list[Endpoint]:
+    """Return where one listens."""
+    says = Says("What each tick changed, as server-sent events", data=None, kind=KIND)
+    return [Endpoint("GET", "/api/v1/events", Scope.STATUS_READ, Events(view).listen, says)]
+
+
+class Events:
+    """Tells all listeners the same bytes. Lives on one event loop."""
+
+    def __init__(self, view: HouseView) -> None:
+        self._view = view
+        self._listeners: set[asyncio.Queue[bytes | None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._tick = Millis(0)
+
+    async def listen(self, request: Request) -> StreamingResponse:
+        """Answer with a stream that lasts until the listener goes, or may no longer listen."""
+        known(request)
+        if len(self._listeners) >= LISTENERS_MAX:
+            raise HTTPException(503, "too many listen already", {"Retry-After": "30"})
+        last = request.headers.get("last-event-id", "")
+        since = Millis(int(last)) if last.isascii() and last.isdigit() and len(last) < 16 else None
+        heard: asyncio.Queue[bytes | None] = asyncio.Queue(BEHIND)
+        self._listeners.add(heard)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(self._told(request, heard, since), 200, headers, KIND)
+
+    async def _told(
+        self, request: Request, heard: asyncio.Queue[bytes | None], since: Millis | None
+    ) -> AsyncIterator[bytes]:
+        still = request.scope.get("still", lambda: True)
+        try:
+            if self._task is None or self._task.done():
+                self._tick = await run_in_threadpool(self._newest)
+                self._task = asyncio.create_task(self._watch())
+            yield b"retry: 3000\n\n"
+            if since is not None:
+                yield await run_in_threadpool(self._missed, since)
+            while True:
+                try:
+                    event = await asyncio.wait_for(heard.get(), HEARTBEAT)
+                except TimeoutError:
+                    event = b": still here\n\n"
+                if event is None or not still():
+                    return
+                yield event
+        finally:
+            self._listeners.discard(heard)
+
+    async def _watch(self) -> None:
+        """Look at the ledger for as long as anybody listens."""
+        while self._listeners:
+            await asyncio.sleep(LOOK_EVERY)
+            tick = await run_in_threadpool(self._newest)
+            if tick <= self._tick:
+                continue
+            event = await run_in_threadpool(self._event, self._tick, tick)
+            self._tick = tick
+            for heard in list(self._listeners):
+                if heard.full():
+                    self._listeners.discard(heard)
+                    while not heard.empty():
+                        heard.get_nowait()
+                    event_or_end: bytes | None = None
+                else:
+                    event_or_end = event
+                heard.put_nowait(event_or_end)
+
+    def _newest(self) -> Millis:
+        mark = self._view.ledger.watermark()
+        return mark.tick if mark is not None else Millis(0)
+
+    def _missed(self, since: Millis) -> bytes:
+        """Return as one event what happened after a tick that a listener saw."""
+        tick = self._tick
+        if tick <= since:
+            return b": nothing was missed\n\n"
+        if tick - since > RESUME_MAX:
+            return _spelled(tick, "reset", {"tick": rfc3339(tick)})
+        return self._event(since, tick)
+
+    def _event(self, after: Millis, tick: Millis) -> bytes:
+        """Return what the ticks after `after` up to `tick` changed."""
+        changed = self._view.ledger.changes(after)
+        if len(changed) > CHANGES_MAX:
+            return _spelled(tick, "reset", {"tick": rfc3339(tick)})
+        latest = {one.entity: one for one in changed}
+        made = self._view.ledger.decisions(limit=DECISIONS_MAX)
+        told = {
+            "tick": rfc3339(tick),
+            "entities": [assessed_document(one) for one in latest.values()],
+            "decisions": [
+                {
+                    "key": one.key,
+                    "entity": one.entity,
+                    "policy": one.policy,
+                    "phase": str(one.phase),
+                    "outcome": str(one.outcome),
+                    "time": rfc3339(one.at),
+                }
+                for one in made
+                if one.at > after
+            ],
+        }
+        return _spelled(tick, "tick", told)
+
+
+def _spelled(tick: Millis, name: str, told: dict[str, Any]) -> bytes:
+    return f"id: {int(tick)}\nevent: {name}\ndata: {canonical(told)}\n\n".encode("utf-8", "replace")
