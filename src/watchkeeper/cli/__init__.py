@@ -28,6 +28,7 @@ COMMANDS = {
     "explain": "Say why an entity has this health, why this decision, why nothing happened.",
     "report": "Print or write a report of a running or stopped house.",
     "status": "Say how the house and its entities are, in one screen.",
+    "top": "Show the worst entities with their reasons, rates and lag, and refresh.",
     "quarantine": "List rejected samples, or offer them again.",
     "flag": "List feature flags, or switch one on or off.",
     "token": "Create, list, rotate and revoke API tokens.",

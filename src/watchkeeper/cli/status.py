@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from watchkeeper.cli import _screen
 from watchkeeper.cli._terminal import Output, emit, stamp
 
 if TYPE_CHECKING:
     from watchkeeper.journal import Journal
     from watchkeeper.model import Assessed
 
+NOBODY = "no entity has reported yet; `watchkeeper run` collects"
 SHOWN = 20  # entities, worst first; and targets
 LOOK_BACK = 50_000  # newest journal entries in which targets are looked for
 WELL = ("closed", "recovered", "gone", "discovered")  # targets of which nothing is to be said
@@ -40,19 +43,20 @@ def status(
     from watchkeeper.errors import StoreError
 
     try:
-        facts, entities = _looked_up(data)
+        facts = looked_up(data)
     except StoreError as error:
         if not nagios:
             raise
         print(f"UNKNOWN - {error}")
         return 3
     if nagios:
-        return _nagios(entities)
-    emit(output, facts, _screen(facts, entities))
+        return _nagios(facts["entities"])
+    emit(output, facts, _shown(facts, shutil.get_terminal_size((80, 24)).columns))
     return 0
 
 
-def _looked_up(data: Path) -> tuple[dict[str, Any], list[Assessed]]:
+def looked_up(data: Path) -> dict[str, Any]:
+    """Return how the house of a data folder is, JSON-able; worst entities first."""
     from watchkeeper.cli._house import stores
 
     with stores(data) as (journal, ledger):
@@ -62,7 +66,7 @@ def _looked_up(data: Path) -> tuple[dict[str, Any], list[Assessed]]:
         waiting = [order for order, receipt in ledger.orders(1000) if _open(receipt)]
         head = journal.head()
         targets = _unwell(journal)
-    facts = {
+    return {
         "tick": None if mark is None else stamp(mark.tick),
         "entries": head,
         "behind": head - (mark.offset if mark else 0),
@@ -70,9 +74,22 @@ def _looked_up(data: Path) -> tuple[dict[str, Any], list[Assessed]]:
                    "scored": counts.scored, "duplicate": counts.duplicate, "late": counts.late},
         "open_orders": len(waiting),
         "targets": targets,
+        "objectives": _objectives(data),
         "entities": [_row(one) for one in entities],
     }  # fmt: skip
-    return facts, entities
+
+
+def _objectives(data: Path) -> list[dict[str, Any]]:
+    """Return how the house's own objectives stand, as it last wrote them down."""
+    from watchkeeper.cli._terminal import now
+
+    if not (data / "objectives.json").exists():
+        return []
+    from watchkeeper.live._objectives import Kept
+
+    kept = Kept(data)
+    kept.read()
+    return kept.facts(now())
 
 
 def _unwell(journal: Journal) -> list[dict[str, Any]]:
@@ -118,42 +135,47 @@ def _row(one: Assessed) -> dict[str, Any]:
     }
 
 
-def _screen(facts: dict[str, Any], entities: list[Assessed]) -> str:
+def _shown(facts: dict[str, Any], width: int) -> str:
+    """Return one screen of text, at most so many columns wide."""
     counts = facts["counts"]
     lines = [
-        f"at {facts['tick'] or 'no tick yet'}   entries {facts['entries']}"
-        f", {facts['behind']} since the last step   open orders {facts['open_orders']}",
+        f"at {facts['tick'] or 'no tick yet'}, {facts['behind']} of {facts['entries']} entries"
+        f" since the last step, {facts['open_orders']} orders open",
         f"samples {counts['accepted']} accepted, {counts['rejected']} rejected,"
         f" {counts['late']} late, {counts['duplicate']} duplicate",
+        *_promised(facts["objectives"]),
         "",
     ]
     for one in facts["targets"][:SHOWN]:
         where = " ".join(filter(None, (one["source"], one["target"])))
-        lines.append(f"{one['state']:<9} {where} since {one['since']}: {one['error']}"[:160])
+        lines.append(f"{one['state']:<9} {where} since {one['since']}: {one['error']}")
     if facts["targets"]:
         more = len(facts["targets"]) - SHOWN
         lines += [f"… and {more} more targets do not answer", ""] if more > 0 else [""]
-    if not entities:
-        return "\n".join([*lines, "no entity has reported yet; `watchkeeper run` collects"])
-    lines.append(f"{'entity':<34} {'state':<8} {'health':>6} {'cover':>6}  why")
-    for one in entities[:SHOWN]:
-        health = "   —" if one.health is None else f"{one.health:6.1f}"
-        why = ", ".join(f"{c.metric} {c.share:.0%}" for c in one.contributions[:2])
-        lines.append(
-            f"{one.entity[:34]:<34} {one.state:<8} {health:>6} {one.coverage:>6.0%}  {why}"[:100]
-        )
+    entities = facts["entities"]
+    lines += _screen.table(entities[:SHOWN], width) if entities else [NOBODY]
     if len(entities) > SHOWN:
         lines.append(f"… and {len(entities) - SHOWN} more, healthier")
-    return "\n".join(lines)
+    return "\n".join(_screen.cut(line, width) for line in lines)
 
 
-def _nagios(entities: list[Assessed]) -> int:
+def _promised(objectives: list[dict[str, Any]]) -> list[str]:
+    """Return a line about the error budgets that something was taken from."""
+    spent = [one for one in objectives if one["remaining"] < 1]
+    told = ", ".join(
+        f"{one['name']} {one['remaining']:.0%}{' burning' if one['burning'] else ''}"
+        for one in spent
+    )
+    return [f"error budget left: {told}"] if told else []
+
+
+def _nagios(entities: list[dict[str, Any]]) -> int:
     """Monitoring Plugins' convention: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
-    states = {str(one.state) for one in entities}
+    states = {one["state"] for one in entities}
     names = (("fail", 2, "CRITICAL"), ("warn", 1, "WARNING"), ("unknown", 3, "UNKNOWN"))
     for state, code, word in names:
         if state in states:
-            bad = [one.entity for one in entities if one.state == state]
+            bad = [one["entity"] for one in entities if one["state"] == state]
             print(f"{word} - {len(bad)} {state}: {', '.join(bad[:5])} | entities={len(entities)}")
             return code
     print(
