@@ -113,7 +113,8 @@ def _head(facts: dict[str, Any], rates: dict[str, float] | None) -> Iterator[str
     yield f"samples {flow or str(counts['accepted']) + ' accepted'}, {counts['rejected']} rejected"
     low = [one for one in facts["objectives"] if one["burning"] or one["remaining"] < 1]
     budget = ", ".join(f"{one['name']} {one['remaining']:.0%}" for one in low)
-    yield f"error budget left: {budget or 'all of it'}"
+    if facts["objectives"]:  # else no service has written any down here
+        yield f"error budget left: {budget or 'all of it'}"
 
 
 def _known(value: float | None) -> float:
