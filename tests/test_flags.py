@@ -202,12 +202,12 @@ def test_what_was_ordered_waits_while_its_action_is_off():
 
 def test_a_flip_that_cannot_be_written_down_is_refused():
     board = Switchboard(dict)
-    with pytest.raises(StoreError, match="was not switched"):
-        board.flip(on(), 0.05)
+    with pytest.raises(StoreError, match="flag: not done"):
+        board.tell(on(), 0.05)
     written = []
     board.journal(written.append)
     assert written == []  # nobody waits for it any more
-    waiting = threading.Thread(target=board.flip, args=(on(),))
+    waiting = threading.Thread(target=board.tell, args=(on(),))
     waiting.start()
     while not written:
         board.journal(written.append)

@@ -110,7 +110,7 @@ def _mismatch(default: V) -> FlagResolutionDetails[V]:
 
 
 class Switchboard:
-    """The flags of a running house, as its edges see them, and flips on their way to the journal.
+    """The flags of a running house, as its edges see them, and control inputs on their way in.
 
     :param configured: returns the flags as they are configured now.
     """
@@ -132,8 +132,8 @@ class Switchboard:
         before, self._arranged = self._arranged, self.flags()
         return before is not None and before != self._arranged
 
-    def flip(self, control: Control, patience: float = 10.0) -> None:
-        """Wait until a flip is in the journal.
+    def tell(self, control: Control, patience: float = 10.0) -> None:
+        """Wait until a control input is in the journal.
 
         :raises StoreError: it did not get there in time: the disk is full or has failed.
         """
@@ -143,10 +143,10 @@ class Switchboard:
         if not done.wait(patience):
             with suppress(ValueError):
                 self._waiting.remove(waiting)
-            raise StoreError("the flag was not switched: the journal takes nothing now")
+            raise StoreError(f"{control.kind}: not done, the journal takes nothing now")
 
     def journal(self, note: Callable[[Control], object]) -> None:
-        """Write down the flips that wait."""
+        """Write down the control inputs that wait."""
         while self._waiting:
             control, done = self._waiting[0]
             note(control)  # when it cannot be written now, it goes on waiting

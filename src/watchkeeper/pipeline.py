@@ -227,11 +227,11 @@ class Decider:
         self._ledger.note("rulebook", entry.arrived, canonical(facts))
 
     def _name_flips(self, entry: Entry) -> None:
-        """Tell the audit chain who switched which flag, and why."""
+        """Tell the audit chain who switched which flag and why, and what a reload changed."""
         for control in entry.controls:
-            if control.kind == FLIP:
+            if control.kind in (FLIP, "configuration"):
                 facts = {"entry": entry.offset, "by": control.actor, **json.loads(control.body)}
-                self._ledger.note(FLIP, entry.arrived, canonical(facts))
+                self._ledger.note(control.kind, entry.arrived, canonical(facts))
 
     def _save_now_and_then(self) -> None:
         if self._done - self._saved < CHECKPOINT_EVERY or not self._saver.ready():

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from watchkeeper.access.doorkeeper import Doorkeeper
+    from watchkeeper.cli._reload import Read
     from watchkeeper.config import Config
     from watchkeeper.journal import Journal
     from watchkeeper.ledger import Ledger
     from watchkeeper.live import Live
+    from watchkeeper.secrets import Keeper
     from watchkeeper.service import House, Service
 
 LAST = 9.5  # seconds from a signal to the end, whatever hangs; 10 s is the promise
 LINGER = 2.0  # seconds for the last answers over gRPC to leave
 PATIENCE = 3.0  # seconds without a word that nobody minds
-# what a reload leaves as it is
-AT_START = ("data", "reserve", "listen", "access", "openid", "tls", "receivers", "engine")
 
 
 def run(
@@ -79,16 +79,14 @@ def run(
     from watchkeeper.cli._house import configured
     from watchkeeper.secrets import Keeper
 
-    keeper = Keeper()
-
     log = {"level": log_level, "format": log_format}
     said = {name: value for name, value in log.items() if value}
 
-    def read() -> Config:
+    def read(keeper: Keeper | None) -> Config:
         where = str(data) if data else None
         return configured(config, keeper, listen=listen, data=where, log=said)
 
-    return _serve(read(), read, _told_to_stop(), once=once, dry_run=dry_run)
+    return _serve(read(Keeper()), read, _told_to_stop(), once=once, dry_run=dry_run)
 
 
 def _told_to_stop() -> threading.Event:
@@ -112,13 +110,14 @@ def _told_to_stop() -> threading.Event:
 
 def _serve(
     settings: Config,
-    read: Callable[[], Config],
+    read: Read,
     stop: threading.Event,
     *,
     once: bool,
     dry_run: bool,
 ) -> int:
     from watchkeeper.cli._house import stores
+    from watchkeeper.cli._reload import reload_when_told
     from watchkeeper.cli._witness import seen
     from watchkeeper.features import offer
     from watchkeeper.live import Live
@@ -141,7 +140,7 @@ def _serve(
         service.watch = live.recent.add
         if door is None:
             return service.run()
-        _reload_when_told(settings, read, furnished, live)
+        reload_when_told(settings, read, furnished, live)
         threading.Thread(target=live.objectives.run, name="objectives", daemon=True).start()
         with doorkeeper(settings, ledger) as doorman:
             close, address = _open(live, service, settings, door, doorman)
@@ -175,44 +174,6 @@ def _furnished(settings: Config, journal: Journal, ledger: Ledger, *, dry_run: b
         switches=settings.switches,
         receivers=settings.receivers,
     )
-
-
-def _reload_when_told(
-    begun: Config, read: Callable[[], Config], furnished: Callable[[Config], House], live: Live
-) -> None:
-    """On SIGHUP read the configuration again; one that is wrong changes nothing.
-
-    Between two, secrets that are in use are renewed.
-
-    :param begun: the configuration of the start.
-    """
-    import structlog
-
-    from watchkeeper.secrets import ROUND
-
-    log, told = structlog.get_logger("watchkeeper"), threading.Event()
-
-    def wait() -> None:
-        while True:
-            asked = told.wait(ROUND)
-            for what, error in begun.keeper.round(all_of_them=asked).items():
-                log.warning("secret_not_renewed", secret=what, error=error)
-            if not asked:
-                continue
-            told.clear()
-            try:
-                wanted = read()
-                live.service.reload(furnished(wanted))
-                beyond = [x for x in AT_START if getattr(wanted, x) != getattr(begun, x)]
-                if beyond:
-                    log.warning("restart_needed", fields=beyond)
-                live.reloaded(True, beyond)
-            except ConfigError as error:
-                log.error("reload_failed", error=str(error), code=error.code)
-                live.reloaded(False)
-
-    signal.signal(signal.SIGHUP, lambda *_: told.set())
-    threading.Thread(target=wait, name="reload", daemon=True).start()
 
 
 def _door(settings: Config) -> socket.socket:

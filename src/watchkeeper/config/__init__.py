@@ -25,6 +25,7 @@ from watchkeeper.config._rulebook import compose, read_rulebook, without_acts
 from watchkeeper.config._schema import DIALECT, schema
 from watchkeeper.config._settings import TOLD, Listen, Settings, defaults, read_listen
 from watchkeeper.config._units import duration as read_duration
+from watchkeeper.config._written import Change, Written, written
 from watchkeeper.config._yaml import Node, Place, Problem, parse
 from watchkeeper.contracts import Contract
 from watchkeeper.core.state import Rulebook
@@ -39,6 +40,7 @@ from watchkeeper.store.reserve import Reserve
 
 __all__ = [
     "DIALECT",
+    "Change",
     "Config",
     "Listen",
     "Problem",
@@ -69,6 +71,7 @@ class Config:
     :param actions: what policies may do, by name. :param files: what was read, in order.
     :param log: how the house logs. :param tracing: where traces go. :param metrics: what is told.
     :param keeper: who has the secrets, and renews them while they are in use.
+    :param written: every value by its path, to tell what a reload changes.
     """
 
     rules: Rulebook
@@ -91,6 +94,7 @@ class Config:
     metrics: Exposed
     files: tuple[Path, ...]
     keeper: Keeper
+    written: Written
 
 
 def load(
@@ -231,7 +235,7 @@ def _assembled(
     return Config(
         rules, data, reserve, settings.listen, access, openid, tls, packs, tuple(receivers),
         limits, tuple(sources), switches, asleep, actions, engine, log, tracing, metrics, files,
-        keeper,
+        keeper, written(root),
     )  # fmt: skip
 
 

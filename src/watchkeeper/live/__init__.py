@@ -59,6 +59,7 @@ class Live:
         self._reload = (True, clock())  # how the last reading of the configuration went, and when
         self._beyond: tuple[str, ...] = ()  # changed fields that only a restart takes up
         self.recent = Recent()
+        self._drift = ""
         self._cached: tuple[Millis, Findings] | None = None
         self._lock = threading.Lock()
 
@@ -70,6 +71,10 @@ class Live:
         self._reload = (well, self._clock() if well else self._reload[1])
         if well:
             self._beyond = tuple(beyond)
+
+    def drifted(self, drift: str) -> None:
+        """Remember how what is on the disk differs from what runs; empty when it does not."""
+        self._drift = drift
 
     @property
     def ledger(self) -> Ledger:
@@ -139,6 +144,7 @@ class Live:
             },
             "sources": {source.name: self._standing(source) for source in service.house.sources},
             "flags": self.flags(),
+            "drift": self._drift,
             "targets": {
                 name: [one._asdict() for one in states()]
                 for name, reader in sorted(service.readers().items())
@@ -175,7 +181,7 @@ class Live:
         """
         if name not in {one["flag"] for one in self.flags()}:
             raise KeyError(name)
-        self.service.features.flip(flip(name, on, actor, reason))
+        self.service.features.tell(flip(name, on, actor, reason))
 
     def _standing(self, source: Source) -> str:
         switch = self.service.house.switches.get(source.name)

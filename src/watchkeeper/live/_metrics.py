@@ -111,6 +111,7 @@ def _house(told: Told) -> Iterator[Metric]:
     yield _one("start_time_seconds", service.witness.born / 1000)
     yield _one("config_last_reload_successful", float(well))
     yield _one("config_last_reload_success_timestamp_seconds", at / 1000)
+    yield _one("config_drift", float(bool(told.status["drift"])))
     yield _one("restart_needed", len(told.status["restart_for"]))
     yield _many("log_lines_total", LINES.copy())
     yield _many("spans_total", service.witness.span_counts)

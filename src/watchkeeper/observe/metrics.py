@@ -34,6 +34,8 @@ STAGES = {
         Metric("config_last_reload_successful", "gauge",
                "Whether the configuration could be read when it was last asked for."),
         Metric("config_last_reload_success_timestamp_seconds", "gauge", "When it was last read."),
+        Metric("config_drift", "gauge",
+               "1 while the configuration on the disk is another than the one that runs."),
         Metric("restart_needed", "gauge",
                "Changed fields of the configuration that only a restart takes up."),
         Metric("disk_free_bytes", "gauge", "Room on the disk of journal and ledger."),
