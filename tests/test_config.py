@@ -65,7 +65,8 @@ def test_every_key_has_a_mistake_whose_words_are_known():
     found = "".join(path.read_text() for path in CASES.glob("*.bad.txt"))
     told = set(re.findall(r": ([a-z_]+)(?:\[\d+\]|\.mine|\.all)?\.?(\w*)", found))
     keys = {(name, "") for name in schema["properties"]}
-    keys |= {("limits", name) for name in schema["properties"]["limits"]["properties"]}
+    for section in ("limits", "reserve", *_settings.TOLD):
+        keys |= {(section, name) for name in schema["properties"][section]["properties"]}
     policy = schema["properties"]["policies"]["items"]["anyOf"][1]
     keys |= {("policies", name) for name in policy["properties"]}
     assert keys <= told | {("policies", "name")}, keys - told

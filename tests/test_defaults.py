@@ -47,8 +47,8 @@ def real():
     for family in FAMILIES:
         for kind in plugins.kinds(family):
             yield from of(f"{family}.{kind}", plugins.load(family, kind))
-    yield from of("limits", Limits)
-    yield from of("reserve", Reserve)
+    for name, section in {"limits": Limits, "reserve": Reserve, **_settings.TOLD}.items():
+        yield from of(name, section)
     for name, value in document(read({"name": "x", "when": "health < 1.0"}, "")).items():
         if name not in ("name", "when", "match"):
             yield "policies", name, spelled(value)

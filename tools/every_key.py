@@ -18,6 +18,7 @@ from watchkeeper import config, errors, plugins
 from watchkeeper.config import _plugs, _settings
 from watchkeeper.policies import Policy
 from watchkeeper.receivers import Limits
+from watchkeeper.store.reserve import Reserve
 
 CASES = Path(__file__).parents[1] / "tests" / "config"
 LISTED = ("receivers", "sources", "detectors")
@@ -32,7 +33,9 @@ def main() -> None:
         old.unlink()
     top = [name for name in _settings.Settings.model_fields if name != "version"]
     write("every_key", ["version: {}", *(f"{name}: {wrong(name)}" for name in top)])
-    write("every_key_of_limits", ["version: 1", "limits:", *fields(2, _plugs.types_of(Limits))])
+    for name, section in {"limits": Limits, "reserve": Reserve, **_settings.TOLD}.items():
+        lines = ["version: 1", f"{name}:", *fields(2, _plugs.types_of(section))]
+        write(f"every_key_of_{name}", lines)
     names = [field.alias or name for name, field in Policy.model_fields.items() if name != "name"]
     policy = ["version: 1", "policies:", "  - name: all", *(f"    {one}: [[]]" for one in names)]
     write("every_key_of_policies", policy)
