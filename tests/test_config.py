@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from watchkeeper import config, errors, plugins
 from watchkeeper.cli import CONFIGURATION, run
-from watchkeeper.config import _layers, _problems, _settings, _units, _yaml
+from watchkeeper.config import _layers, _problems, _schema, _settings, _units, _yaml
 from watchkeeper.model import canonical, digest
 
 CASES = Path(__file__).parent / "config"
@@ -65,7 +65,7 @@ def test_every_key_has_a_mistake_whose_words_are_known():
     found = "".join(path.read_text() for path in CASES.glob("*.bad.txt"))
     told = set(re.findall(r": ([a-z_]+)(?:\[\d+\]|\.mine|\.all)?\.?(\w*)", found))
     keys = {(name, "") for name in schema["properties"]}
-    for section in ("limits", "reserve", *_settings.TOLD):
+    for section in _schema.SECTIONS:
         keys |= {(section, name) for name in schema["properties"][section]["properties"]}
     policy = schema["properties"]["policies"]["items"]["anyOf"][1]
     keys |= {("policies", name) for name in policy["properties"]}

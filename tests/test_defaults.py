@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from watchkeeper import config, plugins
-from watchkeeper.config import _plugs, _settings
+from watchkeeper.config import _plugs, _schema, _settings
 from watchkeeper.policies import document, read
-from watchkeeper.receivers import Limits
 from watchkeeper.secret import Secret
-from watchkeeper.store.reserve import Reserve
 
 TEXT = (Path(__file__).parents[1] / "docs" / "defaults.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `([a-z_]+)` \| ([a-z0-9_., ]+) \| `([^`]*)` \| (.+) \|$", re.MULTILINE)
@@ -47,7 +45,7 @@ def real():
     for family in FAMILIES:
         for kind in plugins.kinds(family):
             yield from of(f"{family}.{kind}", plugins.load(family, kind))
-    for name, section in {"limits": Limits, "reserve": Reserve, **_settings.TOLD}.items():
+    for name, section in _schema.SECTIONS.items():
         yield from of(name, section)
     for name, value in document(read({"name": "x", "when": "health < 1.0"}, "")).items():
         if name not in ("name", "when", "match"):

@@ -15,10 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from watchkeeper import config, errors, plugins
-from watchkeeper.config import _plugs, _settings
+from watchkeeper.config import _plugs, _schema, _settings
 from watchkeeper.policies import Policy
-from watchkeeper.receivers import Limits
-from watchkeeper.store.reserve import Reserve
 
 CASES = Path(__file__).parents[1] / "tests" / "config"
 LISTED = ("receivers", "sources", "detectors")
@@ -33,7 +31,7 @@ def main() -> None:
         old.unlink()
     top = [name for name in _settings.Settings.model_fields if name != "version"]
     write("every_key", ["version: {}", *(f"{name}: {wrong(name)}" for name in top)])
-    for name, section in {"limits": Limits, "reserve": Reserve, **_settings.TOLD}.items():
+    for name, section in _schema.SECTIONS.items():
         lines = ["version: 1", f"{name}:", *fields(2, _plugs.types_of(section))]
         write(f"every_key_of_{name}", lines)
     names = [field.alias or name for name, field in Policy.model_fields.items() if name != "name"]
