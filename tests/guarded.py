@@ -45,6 +45,13 @@ class Furnished(House):
             "sources": {"host": "ok", "edge": "refused"},
             "targets": {"edge": [{"name": "10.0.0.1", "state": "open", "failures": 5}]},
         }
+        self.said["targets"]["edge"][0] |= {"error": "", "succeeded": None, "duration": 0.0}
+        self.said |= {
+            "version": "0", "rulebook": self.rulebook.digest, "journal": {"head": 0},
+            "watermark": None, "entities": 0, "waiting": {"items": 0, "bytes": 0}, "requests": {},
+            "counts": dict.fromkeys(("accepted", "scored", "duplicate", "late"), 0),
+            "traffic": dict.fromkeys(("offered", "accepted", "rejected", "shed"), 0),
+        }  # fmt: skip
 
     def findings(self):
         return self.fleet_now

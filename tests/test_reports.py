@@ -332,12 +332,6 @@ def test_the_content_policy_allows_exactly_the_style_of_the_page():
     assert "script-src" not in policy
 
 
-def test_a_live_page_names_its_script_and_refreshes_without_one():
-    shown = page(t.fleet(1), script="/static/live.js")
-    assert ("script", {"src": "/static/live.js", "defer": None}) in shown.tags
-    assert ("meta", {"http-equiv": "refresh", "content": "10"}) in shown.tags
-
-
 def test_every_picture_has_words_and_every_link_a_target():
     shown = page(t.fleet(60))
     for place, (tag, attributes) in enumerate(shown.tags):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from watchkeeper.model import (
     Checked,
     Control,
     Cursor,
+    Entry,
     Millis,
     Offset,
     canonical,
@@ -73,6 +74,34 @@ def release(
             journal.append([_accepted(checked, now)])
         journal.note(Control("released", SOURCE, canonical(facts)), now)
     return Released(offered, accepted)
+
+
+def offers_again(
+    entries: Sequence[Entry],
+    contracts: Sequence[Contract],
+    now: Millis,
+    reason: str | None,
+    actor: str,
+) -> tuple[int, list[Batch]]:
+    """Return how many samples of some entries can be offered again, and what of them passes today.
+
+    For a house that runs: the batches go its usual way. What is too old by now stays where it is.
+
+    :param actor: who wants it; the journal keeps that.
+    """
+    judged = digest([contract.model_dump(mode="json", by_alias=True) for contract in contracts])
+    known, offered, passing = Known(contracts), 0, []
+    for entry in entries:
+        batch = _batch(entry.rejected, reason, Cursor(str(entry.offset)))
+        offered += batch.offered
+        for arrived in (entry.arrived, now):
+            checked = check(contracts, batch, arrived, known=known)
+            batch = replace(batch, keys=checked.keys, samples=checked.samples)
+        if batch.offered:
+            facts = {"entry": entry.offset, "contracts": judged, "reason": reason}
+            released = Control("released", actor, canonical(facts))
+            passing.append(replace(batch, controls=(released,)))
+    return offered, passing
 
 
 def _tried(journal: Journal) -> set[str]:

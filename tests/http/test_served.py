@@ -6,12 +6,13 @@ import threading
 
 import pytest
 import uvicorn
+from tests.http.standing import Standing
 
 from watchkeeper.http import app
 from watchkeeper.testing import reports as t
 
 
-class House:
+class House(Standing):
     def findings(self):
         return FINDINGS
 

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 from watchkeeper.core.state import Rulebook
 from watchkeeper.journal import Journal
 from watchkeeper.ledger import Ledger
-from watchkeeper.model import Millis
+from watchkeeper.model import Assessed, Millis
 from watchkeeper.reports import Findings
+from watchkeeper.shown import Fleet, Place, Said, Sampled, Trail
 
 
 class HouseView(Protocol):
@@ -41,6 +42,10 @@ class HouseView(Protocol):
         """Return whether telemetry can be taken in now, and why in one line."""
 
     @property
+    def title(self) -> str:
+        """What is watched."""
+
+    @property
     def ledger(self) -> Ledger:
         """What was concluded and is owed; to read."""
 
@@ -54,3 +59,45 @@ class HouseView(Protocol):
 
     def now(self) -> Millis:
         """Return the time."""
+
+    def fleet(self) -> Fleet:
+        """Return every entity of which something is expected, worst first.
+
+        The same object until there is a newer one.
+        """
+
+    def trail(self, entity: str) -> Trail:
+        """Return how one entity came to where it is."""
+
+    def course(self, entity: str, stretch: int) -> list[Assessed]:
+        """Return its lowest assessment of each stretch (ms) of the last hours, oldest first."""
+
+    def labels(self) -> list[str]:
+        """Return some labels that series have, as `name=value`."""
+
+    def labelled(self, label: str) -> frozenset[str]:
+        """Return the entities with a series that has a label `name=value`."""
+
+    def values_of(self, label: str) -> dict[str, str]:
+        """Return the value that each entity's series have of one label."""
+
+    def samples(self, entity: str) -> list[Sampled]:
+        """Return the newest samples of each series of an entity, as far as they are kept."""
+
+    def newest(self, entity: str) -> dict[tuple[str, str], Said]:
+        """Return what the series of an entity said last, by (metric, attributes)."""
+
+    def silent(self, entity: str) -> list[tuple[str, str, Millis]]:
+        """Return its series that are silent though they should not be, and since when."""
+
+    def places(self, metric: str, attributes: str) -> list[Place]:
+        """Return what entities last said of one series name, as far as it is kept."""
+
+    def standings(self, entity: str) -> list[dict[str, Any]]:
+        """Return where an entity stands with every policy that looks at it."""
+
+    def replay(self, reason: str | None, actor: str) -> tuple[int, int]:
+        """Offer the newest rejected samples again; return how many could be, and how many passed.
+
+        :raises Overloaded: not now.
+        """

@@ -39,8 +39,11 @@ class Journal(Protocol):
         :raises CorruptionError: an entry's bytes do not match its checksum.
         """
 
-    def rejected(self, after: Offset, limit: int) -> Iterator[Entry]:
-        """Yield at most `limit` entries that hold rejected samples, in order."""
+    def rejected(self, after: Offset, limit: int, *, newest: bool = False) -> Iterator[Entry]:
+        """Yield at most `limit` entries that hold rejected samples, in order.
+
+        :param newest: the last of them, not the first.
+        """
 
     def controls(self, kind: str, after: Offset) -> Iterator[tuple[Millis, Control]]:
         """Yield the controls of one kind after an offset and when they came in, in order.

@@ -154,8 +154,11 @@ class SqliteJournal:
             yield entry
         self._expect(limit <= 0 or offset >= head, f"entry {offset + 1} is missing")
 
-    def rejected(self, after: Offset, limit: int) -> Iterator[Entry]:
+    def rejected(self, after: Offset, limit: int, *, newest: bool = False) -> Iterator[Entry]:
         """Yield at most `limit` entries that hold rejected samples, in order."""
+        if newest:
+            ((first,),) = self._file.query(SQL["newest_rejected"], (int(after), limit))
+            after = Offset(first - 1) if first is not None else after
         return self._pages(SQL["read_rejected"], int(after), limit)
 
     def controls(self, kind: str, after: Offset) -> Iterator[tuple[Millis, Control]]:

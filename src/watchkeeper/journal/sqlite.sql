@@ -78,6 +78,13 @@ select * from entry where "offset" > ? and n_rejected > 0 order by "offset" limi
 select arrived, controls from entry where "offset" > ? and instr(controls, ?) > 0
 order by "offset";
 
+-- name: newest_rejected
+-- The first of the newest few entries after an offset that hold rejected samples.
+select min("offset") from (
+    select "offset" from entry where "offset" > ? and n_rejected > 0
+    order by "offset" desc limit ?
+);
+
 -- name: block
 -- The new series of one entry.
 select first, length, keys, checksum from series where first = ?;

@@ -15,13 +15,10 @@ import pyarrow as pa
 
 from watchkeeper import __version__
 from watchkeeper.bulk import versions
-from watchkeeper.core.state import KEEP_EVERY, Rulebook
 from watchkeeper.flags import flip
-from watchkeeper.journal import Journal
-from watchkeeper.ledger import Ledger
 from watchkeeper.live._metrics import Told, exposed
 from watchkeeper.live._objectives import Objectives
-from watchkeeper.live._recent import Recent
+from watchkeeper.live._shown import WINDOW, Shown
 from watchkeeper.model import REJECTS, Assessed, Millis, Offset
 from watchkeeper.observe.settings import Exposed
 from watchkeeper.reports import Facts, Findings, gather
@@ -31,12 +28,10 @@ from watchkeeper.service import Service
 from watchkeeper.sources import Source
 
 COUNT_EVERY = Millis(60_000)
-WINDOW = Millis(3 * 3_600_000)  # of health shown on the page
 REJECTS_SHOWN = 50  # journal entries with rejects
-LOOK_BACK = 1_000  # newest journal entries looked through for them
 
 
-class Live:
+class Live(Shown):
     """The view of one service that http shows.
 
     :param exposed: what `/metrics` tells.
@@ -52,13 +47,12 @@ class Live:
         exposed: Exposed | None = None,
         folder: Path | None = None,
     ) -> None:
-        self.service, self._title, self._clock = service, title, clock
+        super().__init__(service, title, clock)
         self._exposed, self._folder = exposed or Exposed(), folder
         self.objectives = Objectives(service, folder, clock)
         self._given_up: tuple[Millis, int] | None = None  # orders, as counted when
         self._reload = (True, clock())  # how the last reading of the configuration went, and when
         self._beyond: tuple[str, ...] = ()  # changed fields that only a restart takes up
-        self.recent = Recent()
         self._drift = ""
         self._cached: tuple[Millis, Findings] | None = None
         self._lock = threading.Lock()
@@ -75,25 +69,6 @@ class Live:
     def drifted(self, drift: str) -> None:
         """Remember how what is on the disk differs from what runs; empty when it does not."""
         self._drift = drift
-
-    @property
-    def ledger(self) -> Ledger:
-        """What was concluded and is owed; to read."""
-        return self.service.house.ledger
-
-    @property
-    def journal(self) -> Journal:
-        """What was seen; to read."""
-        return self.service.house.journal
-
-    @property
-    def rulebook(self) -> Rulebook:
-        """What telemetry is judged by now."""
-        return self.service.house.rulebook
-
-    def now(self) -> Millis:
-        """Return the time."""
-        return self._clock()
 
     def findings(self) -> Findings:
         """Return what is worth telling now; made once a tick."""
@@ -230,9 +205,7 @@ class Live:
 
     def _current(self) -> list[Assessed]:
         """Return the entities of which something is expected; what retired is history."""
-        tick = self.service.progress.tick
-        oldest = tick - 2 * max(KEEP_EVERY, self.service.house.rulebook.tick)
-        return [one for one in self.service.house.ledger.health() if one.time >= oldest]
+        return sorted(self.fleet().entities, key=lambda one: one.entity)
 
     def _gathered(self, tick: Millis) -> Findings:
         house = self.service.house
@@ -243,9 +216,7 @@ class Live:
             kept += histories.get(one.entity) or [one]
         rejected = [
             entry.rejected
-            for entry in house.journal.rejected(
-                Offset(max(0, house.journal.head() - LOOK_BACK)), REJECTS_SHOWN
-            )
+            for entry in house.journal.rejected(Offset(0), REJECTS_SHOWN, newest=True)
         ]
         counts = house.ledger.counts()
         facts = Facts(

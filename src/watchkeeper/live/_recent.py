@@ -1,60 +1,256 @@
-"""The newest scored samples, kept in memory for plots."""
+"""The newest scored samples, kept in memory for plots: a few hours of as many series as fit.
+
+Each series that is kept has one row of cells, one cell a stretch of time: short stretches for the
+last minutes, longer ones for the last hours. A cell holds the oddest sample of its stretch, so that
+a plot never loses what alarmed; the newest sample is held apart.
+When there are more series than rows, a row goes to who needs it: series that just alarmed, and
+those of an entity that somebody looks at.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
+import numba
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from watchkeeper.core import Observed
 from watchkeeper.core.state import Series, State
-from watchkeeper.model import pick
-from watchkeeper.results import SCORES_FILE, Names
+from watchkeeper.model import Floats, Millis, Rows, Times, append
+from watchkeeper.results import SCORES_FILE, STAMP
+from watchkeeper.shown import Place, Sampled
 
-RECENT = 400_000  # samples kept
+FINE, FINES = 10_000, 60  # ms of a short stretch, and cells for them: ten minutes
+CELL, CELLS = 60_000, 180  # the same of longer ones: three hours
+COLUMNS = ("value", "expected", "lower", "upper", "score")
+SCORE = COLUMNS.index("score")
+BYTES = 96 << 20  # of memory, at most
+ROWS = BYTES // ((FINES + CELLS) * 8 * (1 + len(COLUMNS)))
+HELD = Millis(900_000)  # a row that was needed so lately is not taken from its series
+VIEWED = 256  # series of one entity that get a row because somebody looks
+
+FINES_FIRST = np.arange(FINES)
+Slots = npt.NDArray[np.int32]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def keep(
+    slot: Slots,
+    row: Rows,
+    time: Times,
+    columns: Floats,
+    times: Times,
+    cells: Floats,
+    last: Times,
+    newest: Floats,
+    needed: Times,
+) -> None:
+    """Write samples into the rows of their series.
+
+    :param slot: the row of each series; -1: none. :param columns: [samples, COLUMNS].
+    :param times: [rows, FINES + CELLS]; -1 where nothing is. :param cells: the same × COLUMNS.
+    :param last: of each row, the time of `newest`. :param needed: when it last alarmed.
+    """
+    for i in range(len(row)):
+        s = slot[row[i]]
+        if s < 0:
+            continue
+        at = time[i]
+        odd = columns[i, SCORE]
+        if at > last[s]:
+            last[s] = at
+            newest[s] = columns[i]
+        if odd >= 1.0 and at > needed[s]:
+            needed[s] = at
+        f, c = (at // FINE) % FINES, FINES + (at // CELL) % CELLS
+        if times[s, f] // FINE != at // FINE or odd >= cells[s, f, SCORE]:
+            times[s, f] = at
+            cells[s, f] = columns[i]
+        if times[s, c] // CELL != at // CELL or odd >= cells[s, c, SCORE]:
+            times[s, c] = at
+            cells[s, c] = columns[i]
+
+
+def reference_keep(
+    rows: int, samples: Sequence[tuple[int, int, Sequence[float]]], cell: int, cells: int
+) -> Any:
+    """Return what `keep` keeps of samples (row, time, columns): the slow, obvious twin.
+
+    :param cell: ms of a stretch. :param cells: how many of the newest stretches are kept.
+    """
+    kept: list[dict[int, tuple[int, Sequence[float]]]] = [{} for _ in range(rows)]
+    for row, time, columns in samples:
+        stretch = time // cell
+        before = kept[row].get(stretch)
+        if before is None or columns[SCORE] >= before[1][SCORE]:
+            kept[row][stretch] = (time, columns)
+    return [
+        {s: one for s, one in each.items() if s > max(each, default=0) - cells} for each in kept
+    ]
 
 
 class Recent:
-    """The newest scored samples, for plots. Names are looked up only when somebody looks."""
+    """The newest scored samples. One thread adds; any may ask.
 
-    def __init__(self) -> None:
-        self._parts: deque[Observed] = deque()
+    :param rows: series kept at once.
+    """
+
+    def __init__(self, rows: int = ROWS) -> None:
+        self.state: State | None = None  # the core's own, as it goes on: to look at, not to touch
         self._series = Series()
-        self._rows = 0
+        self._slot: Slots = np.zeros(0, np.int32)
+        self._owner = np.full(rows, -1, np.int64)  # the series of each row
+        self._times = np.full((rows, FINES + CELLS), -1, np.int64)
+        self._cells = np.empty((rows, FINES + CELLS, len(COLUMNS)))
+        self._last = np.full(rows, -1, np.int64)
+        self._newest = np.empty((rows, len(COLUMNS)))
+        self._needed = np.zeros(rows, np.int64)
+        self._used = 0
+        self._now = 0
         self._lock = threading.Lock()
+        nothing = np.zeros(0, np.int64)
+        self._write(nothing.astype(np.uint32), nothing, np.zeros((0, len(COLUMNS))))  # compiles
 
     def add(self, observed: Observed, state: State) -> None:
-        """Keep what was just observed; let the oldest go."""
-        if len(observed.samples.row) == 0:
+        """Keep what was just observed."""
+        samples, scores = observed.samples, observed.scores
+        if len(samples.row) == 0:
             return
         with self._lock:
-            self._series = state.series
-            self._parts.append(observed)
-            self._rows += len(observed.samples.row)
-            while self._rows > RECENT and len(self._parts) > 1:
-                self._rows -= len(self._parts.popleft().samples.row)
+            self.state, self._series = state, state.series
+            self._now = int(samples.arrived[-1])
+            self._welcome(len(state.series.entity))
+            columns = np.stack([getattr(scores, name) for name in COLUMNS], axis=1)
+            self._write(samples.row, samples.time, columns)
+            if self._used < len(self._owner):
+                return
+            odd = (scores.score >= 1.0) & (self._slot[samples.row] < 0)
+            if odd.any() and self._make_room(np.unique(samples.row[odd]).astype(np.int64)):
+                self._write(samples.row, samples.time, columns)  # what is kept stays as it is
+
+    def of(self, entity: str) -> list[Sampled]:
+        """Return the samples kept of each series of an entity, oldest first."""
+        with self._lock:
+            mine = self._of(entity)
+            self._make_room(mine[self._slot[mine] < 0][:VIEWED])
+            self._needed[self._slot[mine][self._slot[mine] >= 0]] = self._now
+            return [self._sampled(series) for series in mine.tolist() if self._slot[series] >= 0]
+
+    def newest(self, entity: str) -> dict[tuple[str, str], Floats]:
+        """Return what each series of an entity said last, in order of COLUMNS, by its name."""
+        with self._lock:
+            mine, names = self._of(entity), self._series
+            slots = self._slot[mine].tolist()
+            return {
+                (names.metrics[series], names.attributes[series]): self._newest[slot].copy()
+                for series, slot in zip(mine.tolist(), slots, strict=True)
+                if slot >= 0 and self._last[slot] >= 0
+            }
+
+    def places(self, metric: str, attributes: str) -> list[Place]:
+        """Return what the series of one name last said, one element an entity that has it."""
+        with self._lock:
+            series = self._series
+            numbers = (series.metrics.number.get(metric), series.attributes.number.get(attributes))
+            if None in numbers:
+                return []
+            codes = (series.metrics.code, series.attributes.code)
+            count = min(len(self._slot), *map(len, codes))
+            same = (codes[0][:count] == numbers[0]) & (codes[1][:count] == numbers[1])
+            found = np.flatnonzero(same & (self._slot[:count] >= 0))
+            slots = self._slot[found]
+            return [
+                Place(series.owners[number], float(self._newest[slot, 0]))
+                for number, slot in zip(found.tolist(), slots.tolist(), strict=True)
+                if self._last[slot] > self._now - HELD
+            ]
 
     def read(self, chosen: Sequence[tuple[str, str, str]]) -> pa.Table:
-        """Return the samples kept of chosen (entity, metric, attributes)."""
-        with self._lock:
-            parts, series = list(self._parts), self._series
+        """Return the samples kept of chosen (entity, metric, attributes), as in scores.parquet."""
         wanted = set(chosen)
-        numbers = [
-            number
-            for number, (metric, attributes) in enumerate(
-                zip(series.metrics, series.attributes, strict=False)
-            )
-            if number < len(series.entity)
-            and (series.entities[series.entity[number]], metric, attributes) in wanted
+        found = [
+            (entity, one)
+            for entity in dict.fromkeys(entity for entity, _, _ in chosen)
+            for one in self.of(entity)
+            if (entity, one.metric, one.attributes) in wanted
         ]
-        kept = [
-            replace(one, samples=pick(one.samples, mine), scores=pick(one.scores, mine))
-            for one in parts
-            if (mine := np.isin(one.samples.row, numbers)).any()
+        tables = [
+            pa.table(
+                {
+                    **_repeated(entity, one),
+                    "time": pa.array(one.time, STAMP),
+                    **{name: getattr(one, name) for name in COLUMNS},
+                    "onset": one.score,
+                }
+            ).cast(SCORES_FILE)
+            for entity, one in found
         ]
-        names = Names(series)
-        return pa.Table.from_batches([names.scores(one) for one in kept], SCORES_FILE)
+        return (
+            pa.concat_tables(tables).unify_dictionaries() if tables else SCORES_FILE.empty_table()
+        )
+
+    def _of(self, entity: str) -> Times:
+        number = self._series.owners.number.get(entity, -1)
+        count = len(self._slot)
+        return np.flatnonzero(self._series.entity[:count] == number)
+
+    def _welcome(self, count: int) -> None:
+        """Give new series a row each, as long as there are some."""
+        new = count - len(self._slot)
+        if new <= 0:
+            return
+        first, self._slot = len(self._slot), append(self._slot, np.full(new, -1, np.int32))
+        free = np.arange(self._used, min(self._used + new, len(self._owner)), dtype=np.int32)
+        self._slot[first : first + len(free)] = free
+        self._owner[free] = np.arange(first, first + len(free))
+        self._used += len(free)
+
+    def _make_room(self, claims: Times) -> int:
+        """Give rows to series that need one, of those that needed theirs longest ago."""
+        if len(claims) == 0:
+            return 0
+        count = min(len(claims), len(self._needed))
+        longest = np.argpartition(self._needed, count - 1)[:count]
+        longest = longest[self._needed[longest] < self._now - HELD]
+        for series, slot in zip(claims.tolist(), longest.tolist(), strict=False):
+            if self._owner[slot] >= 0:
+                self._slot[self._owner[slot]] = -1
+            self._owner[slot], self._slot[series] = series, slot
+            self._times[slot], self._last[slot], self._needed[slot] = -1, -1, self._now
+        return min(len(claims), len(longest))
+
+    def _write(self, row: Rows, time: Times, columns: Floats) -> None:
+        keep(
+            self._slot, row, time, columns, self._times, self._cells, self._last, self._newest,
+            self._needed,
+        )  # fmt: skip
+
+    def _sampled(self, series: int) -> Sampled:
+        slot, names = int(self._slot[series]), self._series
+        newest, times = int(self._last[slot]), self._times[slot]
+        fine = FINES_FIRST[times[:FINES] // FINE > newest // FINE - FINES]
+        begin = times[fine].min() // CELL * CELL if len(fine) else newest + 1
+        coarse = FINES + np.flatnonzero(
+            (times[FINES:] // CELL > newest // CELL - CELLS) & (times[FINES:] < begin)
+        )
+        there = np.concatenate([coarse, fine])
+        there = there[np.argsort(times[there])]
+        there = there[times[there] >= 0]
+        time, columns = times[there], self._cells[slot, there]
+        if len(time) and time[-1] != newest:
+            time, columns = np.append(time, newest), np.vstack([columns, self._newest[slot]])
+        parts = {name: columns[:, place].copy() for place, name in enumerate(COLUMNS)}
+        return Sampled(names.metrics[series], names.attributes[series], time, **parts)
+
+
+def _repeated(entity: str, one: Sampled) -> dict[str, Any]:
+    names = {"entity": entity, "metric": one.metric, "attributes": one.attributes}
+    indices = pa.array(np.zeros(len(one.time), np.int32))
+    return {
+        name: pa.DictionaryArray.from_arrays(indices, pa.array([text]))
+        for name, text in names.items()
+    }

@@ -34,35 +34,25 @@ STYLE = files("watchkeeper.reports").joinpath("page.css").read_text("utf-8")
 PAGE = files("watchkeeper.reports").joinpath("page.html.j2").read_text("utf-8")
 
 
-def content_policy(script: bool = False) -> str:
-    """Return the page's Content-Security-Policy.
-
-    :param script: whether the page may load scripts from, and ask, the server it came from.
-    """
+def content_policy() -> str:
+    """Return the report's Content-Security-Policy: no script, no request, one style."""
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    own = "script-src 'self'; connect-src 'self'; " if script else ""
-    return (
-        f"default-src 'none'; {own}style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 @dataclass(frozen=True)
 class Html:
-    """One HTML file.
+    """One HTML file."""
 
-    :param script: address of a script on the same server; none in a report that is kept.
-    """
-
-    script: str = ""
     file: ClassVar[str] = "report.html"
 
     def render(self, findings: Findings) -> bytes:
         """Return the page in UTF-8."""
-        page = _template().render(_context(findings, self.script))
+        page = _template().render(_context(findings))
         return page.encode("utf-8", "replace")
 
 
-def _context(f: Findings, script: str) -> dict[str, Any]:
+def _context(f: Findings) -> dict[str, Any]:
     facts = f.facts
     told = f.entities[:LISTED]
     ids = {entity.name: f"e{place}" for place, entity in enumerate(told)}
@@ -74,9 +64,8 @@ def _context(f: Findings, script: str) -> dict[str, Any]:
     chapters = [(e, ids[e.name]) for e in (troubled or told[:CALM])]
     return {
         "f": f,
-        "script": script,
         "style": Markup(STYLE),  # noqa: S704 - the package's own file
-        "content_policy": content_policy(bool(script)),
+        "content_policy": content_policy(),
         "states": states,
         "share_of_states": Markup(stacked(states)),  # noqa: S704 - numbers only
         "recovered": recovered,

@@ -270,6 +270,8 @@ def check_rejected_samples_are_found(open_journal: Opener) -> None:
     assert [entry.offset for entry in found] == [k + 1 for k in range(30) if k % 3]
     assert [entry.rejected.num_rows for entry in found[:2]] == [1, 2]
     assert [entry.offset for entry in journal.rejected(Offset(3), 2)] == [5, 6]
+    assert [entry.offset for entry in journal.rejected(START, 3, newest=True)] == [27, 29, 30]
+    assert list(journal.rejected(Offset(30), 3, newest=True)) == []
     journal.close()
 
 

@@ -1,0 +1,162 @@
+"""How a page becomes bytes: one environment for all templates, one policy for all pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import Response
+
+from watchkeeper import __version__
+from watchkeeper.http.answers import tagged
+from watchkeeper.http.view import HouseView
+from watchkeeper.reports import _words as words
+from watchkeeper.reports._plots import bar, stacked
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HTML = "text/html; charset=utf-8"
+TEMPLATES = files("watchkeeper.http").joinpath("templates")
+MENU = (
+    ("/", "Fleet"),
+    ("/decisions", "Decisions"),
+    ("/orders", "Orders"),
+    ("/collectors", "Collectors"),
+    ("/quarantine", "Quarantine"),
+    ("/reports", "Reports"),
+    ("/rulebook", "Rulebook"),
+    ("/audit", "Audit"),
+    ("/status", "Status"),
+)
+SHAPES = {"ok": "●", "warn": "▲", "fail": "■", "unknown": "○"}
+TOLD = {"firing": "■", "pending": "▲", "resolved": "●", "inactive": "○"}
+
+
+def page(
+    request: Request, view: HouseView, template: str, status: int = 200, **facts: Any
+) -> Response:
+    """Answer with a whole page, and with 304 to who has it already."""
+    asker = request.scope.get("asker")
+    path = request.url.path
+    facts |= {
+        "house": view.title,
+        "menu": [(to, what, _within(path, to)) for to, what in MENU],
+        "here": path + (f"?{request.url.query}" if request.url.query else ""),
+        "asker": asker,
+        "csrf": getattr(asker, "csrf", "") or "",
+    }
+    body = render(template, facts)
+    headers = {"Content-Security-Policy": POLICY}
+    if status != 200:
+        return Response(body, status, {**headers, "Cache-Control": "no-store"}, HTML)
+    return tagged(request, body, HTML, headers)
+
+
+def render(name: str, facts: Mapping[str, Any]) -> bytes:
+    """Return a template, filled in. Whatever came from telemetry is escaped by it."""
+    return _environment().get_template(name).render(facts).encode("utf-8", "replace")
+
+
+def allowed(request: Request, scope: Any) -> bool:
+    """Return whether who asks may do something."""
+    asker = request.scope.get("asker")
+    return bool(asker is not None and asker.may(scope))
+
+
+def _within(path: str, to: str) -> bool:
+    if to == "/":
+        return path == "/" or path.startswith("/entities/")
+    return path == to or path.startswith(f"{to}/")
+
+
+def entity_link(entity: str) -> str:
+    """Return where an entity is shown."""
+    return f"/entities/{quote(entity, safe=':')}"
+
+
+def query(path: str, **fields: Any) -> str:
+    """Return a path with those fields that are not empty."""
+    told = {name: value for name, value in fields.items() if value not in ("", None)}
+    return f"{path}?{urlencode(told)}" if told else path
+
+
+def whole_number(text: str) -> int | None:
+    """Return what a query says in digits; None for any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def safe_link(text: str) -> str:
+    """Return an address that a browser may be sent to; empty for any other text."""
+    return text if text.startswith(("https://", "http://")) and text.isprintable() else ""
+
+
+def pretty(text: str) -> str:
+    """Return JSON with line breaks; any other text as it is."""
+    try:
+        return json.dumps(json.loads(text), indent=1, ensure_ascii=False)
+    except ValueError:
+        return text
+
+
+def _state(name: Any) -> Markup:
+    """A state in a word and a shape, so that it does not depend on colour."""
+    shape = SHAPES.get(str(name), "○")
+    return Markup('<span class="state {0}"><span aria-hidden="true">{1}</span> {0}</span>').format(
+        name, shape
+    )
+
+
+def _phase(name: Any) -> Markup:
+    return Markup('<span class="phase {0}"><span aria-hidden="true">{1}</span> {0}</span>').format(
+        name, TOLD.get(str(name), "○")
+    )
+
+
+def _spaced(name: Any) -> str:
+    return str(name).replace("_", " ")
+
+
+def _share(share: float, state: Any = None) -> Markup:
+    return Markup(bar(min(max(share, 0.0), 1.0), state))  # noqa: S704 - numbers only
+
+
+def _counts(states: Any) -> Markup:
+    return Markup(stacked(states))  # noqa: S704 - numbers only
+
+
+def _visible(value: Any) -> Any:
+    return words.shown(value) if type(value) is str else value  # Markup is ours already
+
+
+def _source(name: str) -> str | None:
+    found = TEMPLATES.joinpath(name)
+    return found.read_text("utf-8") if found.is_file() else None
+
+
+@cache
+def _environment() -> Environment:
+    here = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_source),
+        auto_reload=False,
+    )
+    for name in ("when", "span", "number", "health", "percent", "count", "series"):
+        here.filters[name] = getattr(words, name)
+    here.filters |= {"spaced": _spaced, "pretty": pretty, "entity_link": entity_link}
+    here.filters |= {"safe_link": safe_link, "json": json.dumps, "quoted": quote}
+    here.globals |= {"state": _state, "phase": _phase, "share": _share, "counts": _counts}
+    here.globals |= {"query": query, "series": words.series, "version": __version__}
+    return here

@@ -1,0 +1,259 @@
+"""One entity: how it is, why, how it came there, and why nothing happened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import Response
+
+from watchkeeper.access import Scope
+from watchkeeper.contracts import Metric
+from watchkeeper.core.state import Rulebook
+from watchkeeper.http.answers import known
+from watchkeeper.http.pages import _charts
+from watchkeeper.http.pages._render import page
+from watchkeeper.http.table import Endpoint
+from watchkeeper.http.view import HouseView
+from watchkeeper.model import Assessed, Millis
+from watchkeeper.reports import _words as words
+from watchkeeper.shown import Place, Sampled, kind
+
+STRETCH = 60_000  # ms of one point of the chart of health
+WINDOW = Millis(3 * 3_600_000)
+DRAWN = 6  # signals with a chart
+DECISIONS = 20
+SEVERITIES = ("critical", "error", "warning", "info")
+PEERS = 3  # signals compared with others
+
+
+class Shown(NamedTuple):
+    """One series as the page shows it. :param lost: points of health it takes."""
+
+    name: str
+    metric: str
+    attributes: str
+    unit: str
+    about: str
+    lost: float
+    share: float
+    value: float | None
+    expected: float | None
+    normal: str
+    score: float
+    at: Millis
+
+
+class Peers(NamedTuple):
+    """How a signal compares with those of other entities. Places are 0..1 of the widest range."""
+
+    name: str
+    unit: str
+    mine: float
+    median: float
+    low: float
+    high: float
+    above: int
+    others: int
+    picture: Markup
+
+
+def endpoints(view: HouseView) -> list[Endpoint]:
+    """Return the page of one entity."""
+    shown = _Page(view)
+    return [Endpoint("GET", "/entities/{entity:path}", Scope.STATUS_READ, shown.page)]
+
+
+@dataclass(frozen=True)
+class _Page:
+    view: HouseView
+
+    def page(self, request: Request) -> Response:
+        known(request)
+        name = request.path_params["entity"]
+        view = self.view
+        one = view.fleet().named(name)
+        if one is None:
+            history = view.ledger.decisions(name, limit=DECISIONS)
+            return page(
+                request, view, "missing.html.j2", 404, what="entity", name=name, decisions=history
+            )
+        return page(request, view, "entity.html.j2", **facts(view, one))
+
+
+def facts(view: HouseView, one: Assessed) -> dict[str, Any]:
+    """Return what the page shows."""
+    name, until = one.entity, view.fleet().tick
+    since = Millis(max(0, until - WINDOW))
+    course = view.course(name, STRETCH)
+    if course:
+        since = max(since, Millis(course[0].time - STRETCH))
+    samples = view.samples(name)
+    shown = sorted(
+        (series_shown(view.rulebook, sampled, one) for sampled in samples),
+        key=lambda each: (-each.lost, -each.score, each.name),
+    )
+    drawn = {(each.metric, each.attributes): each for each in shown[:DRAWN]}
+    decisions = view.ledger.decisions(name, limit=DECISIONS)
+    stack = _charts.stack(course, STRETCH, until)
+    standings = view.standings(name)
+    return {
+        "one": one,
+        "kind": kind(name),
+        "trail": view.trail(name),
+        "tick": until,
+        "since": since,
+        "health": stack | {"marks": _charts.marks(decisions, since), "from": since / 1000},
+        "lowest": min((each.health for each in course if each.health is not None), default=None),
+        "health_picture": _charts.stack_picture(course, since, until),
+        "shown": shown,
+        "taking": [each for each in shown if each.share > 0],
+        "charts": [
+            (
+                drawn[s[:2]],
+                _charts.signal(s),
+                _charts.signal_picture(s, since, until),
+            )
+            for s in sorted(samples, key=lambda s: _place(shown, s))
+            if (s.metric, s.attributes) in drawn
+        ],
+        "peers": _peers(view, one, shown),
+        "silent": [(words.series(m, a), at) for m, a, at in view.silent(name)],
+        "decisions": decisions,
+        "standings": sorted(standings, key=_nearest),
+        "runbooks": _runbooks(view.rulebook, standings),
+    }
+
+
+def series_shown(rulebook: Rulebook, sampled: Sampled, one: Assessed) -> Shown:
+    """Return a series with what its contract says and what it takes from health."""
+    share = next(
+        (
+            part.share
+            for part in one.contributions
+            if (part.metric, part.attributes) == (sampled.metric, sampled.attributes)
+        ),
+        0.0,
+    )
+    metric = metric_of(rulebook, sampled.metric)
+    value, expected, lower, upper = (
+        _last(column) for column in (sampled.value, sampled.expected, sampled.lower, sampled.upper)
+    )
+    score = float(sampled.score[-1])
+    return Shown(
+        words.series(sampled.metric, sampled.attributes),
+        sampled.metric,
+        sampled.attributes,
+        unit_of(metric),
+        metric.description if metric is not None else "",
+        share * (100.0 - one.health) if one.health is not None else 0.0,
+        share,
+        value,
+        expected,
+        _normal(lower, upper),
+        score if math.isfinite(score) else 0.0,
+        Millis(int(sampled.time[-1])),
+    )
+
+
+def metric_of(rulebook: Rulebook, name: str) -> Metric | None:
+    """Return what the contracts say of a metric; None when they do not name it."""
+    found = (one for contract in rulebook.contracts for one in contract.metrics)
+    return next((one for one in found if one.name == name), None)
+
+
+def unit_of(metric: Metric | None) -> str:
+    """Return a unit as people read it; empty for a bare number."""
+    if metric is None:
+        return ""
+    unit = "" if metric.unit == "1" else metric.unit.replace("{", "").replace("}", "")
+    unit = {"By": "B", "Cel": "°C"}.get(unit, unit)
+    if metric.kind == "counter":
+        unit = f"{unit}/s" if unit else "per s"
+    return unit
+
+
+def _place(shown: Sequence[Shown], sampled: Sampled) -> int:
+    names = [(each.metric, each.attributes) for each in shown[:DRAWN]]
+    name = (sampled.metric, sampled.attributes)
+    return names.index(name) if name in names else len(names)
+
+
+def _last(column: Any) -> float | None:
+    value = float(column[-1])
+    return value if math.isfinite(value) else None
+
+
+def _normal(lower: float | None, upper: float | None) -> str:
+    if lower is not None and upper is not None:
+        return f"{words.number(lower)} to {words.number(upper)}"
+    if upper is not None:
+        return f"up to {words.number(upper)}"
+    return f"from {words.number(lower)}" if lower is not None else ""
+
+
+def _peers(view: HouseView, one: Assessed, shown: Sequence[Shown]) -> list[Peers]:
+    """Compare the signals that matter most with those of entities of the same type."""
+    found: list[Peers] = []
+    for each in shown[:DRAWN]:
+        if len(found) == PEERS or each.value is None:
+            break
+        places = [
+            place
+            for place in view.places(each.metric, each.attributes)
+            if kind(place.entity) == kind(one.entity) and math.isfinite(place.value)
+        ]
+        if len(places) > 2:
+            found.append(compared(each, one.entity, places))
+    return found
+
+
+def compared(each: Shown, entity: str, places: Sequence[Place]) -> Peers:
+    """Return how one entity's value stands among those of all."""
+    mine = each.value if each.value is not None else math.nan
+    others = sorted(place.value for place in places if place.entity != entity)
+    middle = len(others) // 2
+    median = others[middle] if len(others) % 2 else (others[middle - 1] + others[middle]) / 2
+    low, high = min(others[0], mine), max(others[-1], mine)
+    width = (high - low) or 1.0
+    thin = others[:: max(1, len(others) // 200)]
+    dots = "".join(
+        f'<circle cx="{10 + 980 * (value - low) / width:.1f}" cy="50" r="7"/>' for value in thin
+    )
+    own = f'<circle class="own" cx="{10 + 980 * (mine - low) / width:.1f}" cy="50" r="11"/>'
+    picture = f'<svg class="strip" viewBox="0 0 1000 100" aria-hidden="true">{dots}{own}</svg>'
+    return Peers(
+        each.name, each.unit, mine, median, others[0], others[-1],
+        sum(value < mine for value in others), len(others), Markup(picture),  # noqa: S704 - numbers
+    )  # fmt: skip
+
+
+def _nearest(standing: dict[str, Any]) -> tuple[int, str]:
+    order = ("firing", "pending", "resolved", "inactive")
+    return order.index(standing["phase"]), standing["policy"]
+
+
+def _runbooks(rulebook: Rulebook, standings: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return what to do, by the policies that fire or are about to."""
+    named = {policy.name: policy for policy in rulebook.policies}
+    acting = [
+        (policy, standing["phase"])
+        for standing in standings
+        if standing["phase"] in ("firing", "pending")
+        and (policy := named.get(standing["policy"])) is not None
+    ]
+    acting.sort(key=lambda each: (each[1] != "firing", SEVERITIES.index(each[0].severity)))
+    return [
+        {
+            "policy": policy.name,
+            "description": policy.description,
+            "runbook": policy.runbook,
+            "severity": policy.severity,
+            "phase": phase,
+        }
+        for policy, phase in acting
+    ]

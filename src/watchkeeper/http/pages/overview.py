@@ -1,0 +1,161 @@
+"""The fleet: what is unhealthy, and why, worst first."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import Response
+
+from watchkeeper.access import Scope
+from watchkeeper.http.answers import known
+from watchkeeper.http.pages import _charts
+from watchkeeper.http.pages._render import page, query, whole_number
+from watchkeeper.http.table import Endpoint
+from watchkeeper.http.view import HouseView
+from watchkeeper.model import Assessed, Millis, State
+from watchkeeper.reports import Signal
+from watchkeeper.reports import _words as words
+from watchkeeper.shown import Fleet, Group, Said, Trail, Wanted, chosen, counted, grouped
+
+ROWS, ROWS_MAX = 50, 1_000
+GROUPS = 24
+WINDOW, SHORTEST = Millis(3 * 3_600_000), 900_000  # ms that a sparkline reaches back
+FIELDS = ("text", "state", "kind", "label", "group", "rows")
+KEPT = 64  # answers to the same question, kept until the fleet changes
+
+
+class Row(NamedTuple):
+    """One entity as the fleet shows it. :param why: (series or fact, what about it)."""
+
+    one: Assessed
+    since: Millis | None
+    why: list[tuple[str, str]]
+    spark: Markup
+
+
+def endpoints(view: HouseView) -> list[Endpoint]:
+    """Return the page of the fleet."""
+    return [Endpoint("GET", "/", Scope.STATUS_READ, _Overview(view).page)]
+
+
+@dataclass
+class _Overview:
+    view: HouseView
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    told: tuple[Fleet | None, OrderedDict[Any, dict[str, Any]]] = (None, OrderedDict())
+
+    def page(self, request: Request) -> Response:
+        asked = known(request, *FIELDS)
+        state = asked.get("state", "")
+        wanted = Wanted(
+            asked.get("text", "").strip()[:200],
+            state if state in set(State) else "",
+            asked.get("kind", ""),
+            asked.get("label", "").strip()[:400],
+        )
+        rows = _rows_of(asked.get("rows", ""))
+        told = self._told(wanted, asked.get("group", ""), rows)
+        address = request.headers.get("host", "")
+        return page(request, self.view, "overview.html.j2", address=address, **told)
+
+    def _told(self, wanted: Wanted, group: str, rows: int) -> dict[str, Any]:
+        """Gather what is shown once for all who ask the same of the same fleet."""
+        fleet = self.view.fleet()
+        with self.lock:  # one thread gathers, the others wait for it
+            if self.told[0] is not fleet:
+                self.told = (fleet, OrderedDict())
+            kept = self.told[1]
+            if (wanted, group, rows) not in kept:
+                kept[wanted, group, rows] = facts(self.view, fleet, wanted, group, rows)
+                while len(kept) > KEPT:
+                    kept.popitem(last=False)
+            return kept[wanted, group, rows]
+
+
+def facts(view: HouseView, fleet: Fleet, wanted: Wanted, group: str, rows: int) -> dict[str, Any]:
+    """Return what the page shows."""
+    found = chosen(fleet, wanted, view.labelled)
+    trails = [(one, view.trail(one.entity)) for one in found[:rows]]
+    begin = min((trail.low[0][0] for _, trail in trails if trail.low), default=fleet.tick)
+    begin = max(Millis(fleet.tick - WINDOW), min(begin, Millis(fleet.tick - SHORTEST)))
+    same = {"text": wanted.text, "label": wanted.label, "kind": wanted.kind, "group": group}
+    groups = grouped(found, view.values_of(group) if group else None)
+    every = counted(chosen(fleet, wanted._replace(state=""), view.labelled))
+    return {
+        "fleet": fleet,
+        "verdict": verdict(fleet),
+        "states": every,
+        "state_links": {s: query("/", **same, state=s) for s, _ in every},
+        "any_state": query("/", **same),
+        "total": sum(amount for _, amount in every),
+        "wanted": wanted,
+        "group": group,
+        "groups": [(one, _group_link(wanted, group, one)) for one in groups[:GROUPS]],
+        "groups_more": max(0, len(groups) - GROUPS),
+        "found": len(found),
+        "rows": [_row(view, one, trail, begin, fleet.tick) for one, trail in trails],
+        "reach": fleet.tick - begin,
+        "more": query("/", **same, state=wanted.state, rows=min(rows + 100, ROWS_MAX))
+        if len(found) > rows and rows < ROWS_MAX
+        else "",
+        "kinds": fleet.kinds(),
+        "labels": view.labels(),
+        "label_names": sorted({label.partition("=")[0] for label in view.labels()}),
+        "late": max(0, view.now() - fleet.tick) if fleet.tick else 0,
+    }
+
+
+def verdict(fleet: Fleet) -> str:
+    """Return the one sentence to read when there is time for only one."""
+    total, counts = len(fleet.entities), dict(counted(fleet.entities))
+    sick, unknown = counts[State.FAIL] + counts[State.WARN], counts[State.UNKNOWN]
+    if not total:
+        return "No telemetry yet"
+    if sick:
+        noun = "entity is" if total == 1 else ("entities is" if sick == 1 else "entities are")
+        return f"{sick:,} of {total:,} {noun} unhealthy"
+    if unknown == total:
+        return "Nothing is known"
+    return f"Nothing is unhealthy, {unknown:,} of {total:,} unknown" if unknown else "All is well"
+
+
+def why(one: Assessed, said: dict[tuple[str, str], Said]) -> list[tuple[str, str]]:
+    """Return what matters first, as (series or fact, what about it); at most two."""
+    if one.state is State.UNKNOWN:
+        here = words.percent(one.coverage)
+        return [("signals are missing", f"{here} of those expected are here")]
+    if one.state is State.OK:
+        return []
+    told = []
+    for part in one.contributions[:2]:
+        about = [f"{words.percent(part.share)} of the loss"]
+        now = said.get((part.metric, part.attributes))
+        if now is not None:
+            known = Signal(part.metric, part.attributes, part.share, *_known(now))
+            about.insert(0, words.said(known))
+        told.append((words.series(part.metric, part.attributes), "; ".join(filter(None, about))))
+    return told
+
+
+def _known(said: Said) -> list[float | None]:
+    return [x if x == x and abs(x) != float("inf") else None for x in said]
+
+
+def _row(view: HouseView, one: Assessed, trail: Trail, begin: Millis, until: Millis) -> Row:
+    said = view.newest(one.entity) if one.state in (State.FAIL, State.WARN) else {}
+    return Row(one, trail.since, why(one, said), _charts.spark(trail, begin, until))
+
+
+def _group_link(wanted: Wanted, group: str, one: Group) -> str:
+    fields = wanted._asdict()
+    fields |= {"label": f"{group}={one.name}"} if group else {"kind": one.name}
+    return query("/", **fields, group=group)
+
+
+def _rows_of(text: str) -> int:
+    return min(max(whole_number(text) or ROWS, 1), ROWS_MAX)

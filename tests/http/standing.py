@@ -1,0 +1,54 @@
+"""What pages ask of a house, answered from findings that stand still."""
+
+from watchkeeper.model import Assessed, Contribution, Millis
+from watchkeeper.shown import Fleet, Said, Trail, ranked
+
+
+class Standing:
+    """Mixed into a view that has `findings`."""
+
+    title = "this fleet"
+    _told = (None, None)
+
+    def now(self):
+        return Millis(self.findings().facts.until + 1_000)
+
+    def fleet(self):
+        findings = self.findings()
+        if self._told[0] is not findings:
+            self._told = (
+                findings,
+                Fleet(findings.facts.until, ranked(map(one, findings.entities))),
+            )
+        return self._told[1]
+
+    def trail(self, entity):
+        found = next(one for one in self.findings().entities if one.name == entity)
+        return Trail(tuple(zip(found.line.time, found.line.health, strict=True)), found.since)
+
+    def nothing(self, *_):
+        return []
+
+    course = samples = silent = places = standings = nothing
+
+    def replay(self, reason, actor):
+        return 0, 0
+
+    def newest(self, entity):
+        return {("system.cpu.utilization", "{}"): Said(0.97, 0.4, 0.3, 0.5, 3.0)}
+
+    def labels(self):
+        return ["rack=r1"]
+
+    def labelled(self, label):
+        return frozenset(one.entity for one in self.fleet().entities[::2])
+
+    def values_of(self, label):
+        return {one.entity: one.entity[-1] for one in self.fleet().entities}
+
+
+def one(entity):
+    shares = tuple(Contribution(s.metric, s.attributes, s.share) for s in entity.signals)
+    return Assessed(
+        entity.name, entity.at, entity.health, entity.state, entity.coverage, entity.score, shares
+    )

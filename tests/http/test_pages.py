@@ -1,0 +1,231 @@
+"""Every page of a house that runs: what it answers, and what it says when there is nothing."""
+
+import html
+import json
+import re
+
+import pytest
+from tests.test_http import ask
+from tests.test_service import CPU, Running, Scripted, batch, clock, hot
+
+from watchkeeper.http.pages._charts import stack
+from watchkeeper.http.pages._render import POLICY
+from watchkeeper.http.pages.entity import compared, unit_of
+from watchkeeper.http.pages.overview import verdict
+from watchkeeper.model import Assessed, Contribution, Millis, State
+from watchkeeper.shown import Fleet, Place, Wanted, chosen, counted, grouped, ranked
+
+PAGES = (
+    "/", "/entities/host:a", "/decisions", "/orders", "/collectors", "/quarantine", "/reports",
+    "/rulebook", "/audit", "/audit?steps=yes", "/status",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """One host that is hot, one that is well, and a sample that is impossible."""
+    at = clock() - 50_000
+    rows = [("host:b", CPU, at + k, 0.2) for k in range(3)] + [("host:b", CPU, at + 9, -4.0)]
+    source = Scripted([hot(0.2), hot(0.99, "2"), batch(rows, "scripted", "3")])
+    with Running(tmp_path_factory.mktemp("pages"), source) as running:
+        running.until(lambda: len(running.live.fleet().entities) == 2, 120)
+        running.until(lambda: running.live.fleet().entities[0].state is State.FAIL, 120)
+        yield running.live
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    with Running(tmp_path_factory.mktemp("empty"), Scripted([])) as running:
+        yield running.live
+
+
+def text_of(answer):
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", answer.text)))
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_says_what_there_is_under_one_policy(house, path):
+    answer = ask(house, path)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"] == POLICY
+    assert "unsafe" not in POLICY
+    assert answer.text.count("<h1") == 1
+    assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=|javascript:", answer.text)
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', answer.text)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if "host:a" not in path])
+def test_a_page_of_an_empty_house_says_what_to_do(empty, path):
+    answer = ask(empty, path)
+    assert answer.status_code == 200, answer.text
+    if path == "/":
+        assert "curl http://localhost:8470/api/v1/samples" in text_of(answer)
+
+
+def test_the_fleet_names_the_worst_first_and_why(house):
+    said = text_of(ask(house, "/"))
+    assert "1 of 2 entities is unhealthy" in said
+    assert said.index("host:a") < said.index("host:b")
+    assert f"{CPU} 0.99" in said
+
+
+@pytest.mark.parametrize(
+    ("query", "there", "gone"),
+    [
+        ("text=HOST:B", "host:b", "host:a"),
+        ("state=fail", "host:a", "host:b"),
+        ("kind=host&state=ok", "host:b", "host:a"),
+        ("rows=1", "host:a", "host:b"),
+    ],
+)
+def test_the_fleet_is_filtered(house, query, there, gone):
+    shown = ask(house, f"/?{query}").text
+    assert f'href="/entities/{there}"' in shown
+    assert f'href="/entities/{gone}"' not in shown
+
+
+def test_a_filter_that_nothing_fits_says_so(house):
+    assert "No entity fits" in ask(house, "/?text=nobody").text
+    assert ask(house, "/?colour=red").status_code == 400
+
+
+def test_an_entity_says_why_and_why_nothing_happened(house):
+    said = text_of(ask(house, "/entities/host:a"))
+    assert "is 0.99" in said
+    standings = house.standings("host:a")
+    assert standings
+    for standing in standings:
+        assert standing["policy"] in said
+        assert standing["why"] in said
+
+
+def test_an_entity_draws_its_health_and_its_signals(house):
+    shown = ask(house, "/entities/host:a").text
+    charts = [
+        json.loads(html.unescape(found)) for found in re.findall(r'data-chart="([^"]*)"', shown)
+    ]
+    health, signal = charts
+    assert health["health"][-1] < 80
+    assert health["layers"][0]["name"] == CPU
+    assert signal["value"][-1] == 0.99
+    assert signal["odd"][-1] is True
+
+
+def test_what_is_not_there_is_told(house):
+    assert ask(house, "/entities/host:x").status_code == 404
+    assert ask(house, "/decisions/x").status_code == 404
+    assert ask(house, "/orders/x").status_code == 404
+    assert ask(house, "/reports/now.exe").status_code == 404
+
+
+def test_a_decision_unfolds_its_trace(house):
+    (key, *_) = re.findall(r'href="(/decisions/[^"?]+)"', ask(house, "/decisions").text)
+    said = text_of(ask(house, key))
+    for words in ("What held", "What the guards said", "What was ordered", "Policy version"):
+        assert words in said
+    assert ask(house, "/decisions?policy=nobody").status_code == 200
+    assert "No decision fits" in ask(house, "/decisions?policy=nobody").text
+
+
+def test_quarantine_tells_reason_value_and_advice(house):
+    said = text_of(ask(house, "/quarantine"))
+    assert "below bound" in said
+    assert "-4" in said
+    assert "widen the contract and replay" in said
+    assert "<button>" not in ask(house, "/quarantine").text  # nobody here may
+
+
+def test_rejected_samples_are_offered_again_and_stay_where_they_still_break_the_contract(house):
+    assert house.replay(None, "test") == (1, 0)
+    assert house.replay("too_old", "test") == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["html", "json", "text"])
+def test_a_report_is_made_when_asked_for(house, kind):
+    answer = ask(house, f"/reports/now.{kind}")
+    assert answer.status_code == 200
+    assert b"host:a" in answer.content
+    if kind == "html":
+        assert "script-src" not in answer.headers["content-security-policy"]
+
+
+def test_the_same_question_of_the_same_fleet_is_answered_once(house, monkeypatch):
+    from watchkeeper.http.pages import overview
+
+    made = []
+    original = overview.facts
+    monkeypatch.setattr(overview, "facts", lambda *a: made.append(1) or original(*a))
+    page = overview._Overview(house)
+    fleet = house.fleet()
+    monkeypatch.setattr(type(house), "fleet", lambda _: fleet)
+    for _ in range(5):
+        page._told(Wanted(), "", 50)
+    page._told(Wanted(state="fail"), "", 50)
+    assert len(made) == 2
+
+
+def assessed(name, health, state=None, time=0, parts=()):
+    state = state or (State.UNKNOWN if health is None else State.OK if health > 90 else State.FAIL)
+    shares = tuple(Contribution(metric, "{}", share) for metric, share in parts)
+    return Assessed(name, Millis(time), health, state, 1.0, 0.0, shares)
+
+
+FLEET = Fleet(
+    Millis(9),
+    ranked([
+        assessed("host:b", 100.0), assessed("link:a", None), assessed("host:a", 20.0),
+        assessed("host:c", 70.0, State.WARN),
+    ]),
+)  # fmt: skip
+
+
+def test_the_worst_comes_first_whatever_the_order_was():
+    assert [one.entity for one in FLEET.entities] == ["host:a", "host:c", "link:a", "host:b"]
+    assert verdict(FLEET) == "2 of 4 entities are unhealthy"
+    assert verdict(Fleet(Millis(0), ())) == "No telemetry yet"
+
+
+def test_groups_with_most_trouble_come_first_and_count_everybody():
+    groups = grouped(FLEET.entities)
+    assert [(one.name, one.size) for one in groups] == [("host", 3), ("link", 1)]
+    assert dict(groups[0].states) == {"fail": 1, "warn": 1, "unknown": 0, "ok": 1}
+    racks = grouped(FLEET.entities, {"host:b": "r1", "host:c": "r2"})
+    assert [one.name for one in racks] == ["r2", "r1"]
+    assert sum(amount for _, amount in counted(FLEET.entities)) == 4
+
+
+def test_a_label_leaves_out_who_does_not_have_it():
+    asked = []
+
+    def labelled(label):
+        asked.append(label)
+        return frozenset({"host:c"})
+
+    found = chosen(FLEET, Wanted(label="rack=r1"), labelled)
+    assert [one.entity for one in found] == ["host:c"]
+    assert asked == ["rack=r1"]
+    assert chosen(FLEET, Wanted(), labelled) == list(FLEET.entities)
+    assert asked == ["rack=r1"]
+
+
+def test_layers_and_health_add_up_to_a_hundred_and_gaps_break_the_line():
+    parts = [(f"m{k}", 1 / 8) for k in range(8)]
+    course = [assessed("host:a", 40.0, time=t, parts=parts) for t in (0, 1_000, 2_000, 60_000)]
+    told = stack(course, 1_000, Millis(60_000))
+    assert told["health"] == [40.0, 40.0, 40.0, None, 40.0]
+    assert len(told["layers"]) == 6
+    for place, health in enumerate(told["health"]):
+        lost = [layer["lost"][place] for layer in told["layers"]]
+        assert (health is None and set(lost) == {None}) or sum(lost) + health == pytest.approx(100)
+
+
+def test_peers_say_where_a_value_stands():
+    from watchkeeper.http.pages.entity import Shown
+
+    mine = Shown("cpu", "cpu", "{}", "", "", 0, 0, 5.0, None, "", 0, Millis(0))
+    places = [Place("host:a", 5.0), *(Place(f"host:{n}", float(n)) for n in range(4))]
+    told = compared(mine, "host:a", places)
+    assert (told.median, told.low, told.high, told.above, told.others) == (1.5, 0.0, 3.0, 4, 4)
+    assert told.picture.count("<circle") == 5
+    assert unit_of(None) == ""
