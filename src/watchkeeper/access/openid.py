@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -48,7 +49,7 @@ class Provider:
             ) from None
         self._settings = settings
         self._keys: Any = None
-        self._fetched, self._tried = -FRESH, -AGAIN
+        self._fetched, self._tried = -math.inf, -math.inf
         self._lock = threading.Lock()
         self._checked: OrderedDict[bytes, tuple[int, Asker]] = OrderedDict()
 

@@ -52,12 +52,10 @@ class OpenId:
             return
         for name in ("audience", "keys", "roles"):
             if not getattr(self, name):
-                raise ConfigError(
-                    f"openid: {name} is missing", hint="docs/access.md has an example"
-                )
+                raise ConfigError(f"{name} is missing", hint="docs/access.md has an example")
         if wrong := [name for name in self.algorithms if name not in ALGORITHMS]:
             raise ConfigError(
-                f"openid: algorithm {wrong[0]!r} is not taken",
+                f"algorithm {wrong[0]!r} is not taken",
                 hint=f"known: {', '.join(ALGORITHMS)}",
             )
         if "://" in self.keys and not self.keys.startswith("https://"):

@@ -26,6 +26,7 @@ COOKIE, COOKIE_TLS = "wk_session", "__Host-wk_session"
 CSRF_HEADER, CSRF_FIELD = "x-csrf-token", "csrf_token"
 FORM_MAX = 64 << 10
 PEER = "watchkeeper.peer"  # the common name of the client's certificate, put in by `server`
+ENDLESS = "watchkeeper.endless"  # set on a request whose answer lasts until somebody leaves
 FORM = "application/x-www-form-urlencoded"
 
 

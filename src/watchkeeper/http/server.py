@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from watchkeeper.http._gate import PEER
+from watchkeeper.http._gate import ENDLESS, PEER
 
 HEAD = 15.0  # seconds in which a request's head must have come
 BODY = 35.0  # seconds in which its body must have; `receive` answers a little before
@@ -70,6 +70,13 @@ class Bounded(HttpToolsProtocol):
         self._in_body = False
         self._forget()
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """End an answer that has no end, and let any other be finished."""
+        super().shutdown()
+        scope: Any = getattr(self, "scope", None) or {}
+        if scope.get(ENDLESS):
+            self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from watchkeeper.access import Scope
+from watchkeeper.http._gate import ENDLESS
 from watchkeeper.http.answers import known
 from watchkeeper.http.api.fleet import assessed_document
 from watchkeeper.http.table import Endpoint, Says
@@ -56,6 +57,7 @@ class Events:
             raise HTTPException(503, "too many listen already", {"Retry-After": "30"})
         last = request.headers.get("last-event-id", "")
         since = Millis(int(last)) if last.isascii() and last.isdigit() and len(last) < 16 else None
+        request.scope[ENDLESS] = True
         heard: asyncio.Queue[bytes | None] = asyncio.Queue(BEHIND)
         self._listeners.add(heard)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -67,7 +69,7 @@ class Events:
         still = request.scope.get("still", lambda: True)
         try:
             if self._task is None or self._task.done():
-                self._tick = await run_in_threadpool(self._newest)
+                self._tick = self._newest()  # at once: no second listener may come between
                 self._task = asyncio.create_task(self._watch())
             yield b"retry: 3000\n\n"
             if since is not None:
