@@ -98,3 +98,38 @@ def test_an_exception_holds_while_it_is_whole_timely_and_about_something(given, 
 
 def test_an_advisory_without_an_exception_stands():
     assert audit.judge({("p", "PYSEC-1", "CVE-1")}, [], TODAY) == ["p: PYSEC-1 = CVE-1"]
+
+
+def test_environments_are_built_from_hashes_alone():
+    for script in ("tools/environment.sh", "tools/package.sh"):
+        text = (ROOT / script).read_text(encoding="utf-8")
+        locked = [
+            line
+            for line in text.splitlines()
+            if " install " in line and "lock" in line and line[0] != "#"
+        ]
+        assert locked
+        assert all("--require-hashes" in line and "--no-deps" in line for line in locked), locked
+    for lock in ROOT.glob("requirements*.lock"):
+        text = lock.read_text(encoding="utf-8")
+        pins = re.findall(r"^\S+==\S+.*$", text, re.MULTILINE)
+        assert pins
+        assert all(pin.endswith("\\") for pin in pins), lock.name  # its hashes follow
+
+
+def test_every_threat_names_a_control_and_a_test_that_exists():
+    text = (ROOT / "docs/security/threat-model.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (B\d) ([STRIDE]) \|([^|]+)\|([^|]+)\|([^|]+)\|$", text, re.MULTILINE)
+    assert {line for line, *_ in rows} == set(re.findall(r"\bB\d\b", text))
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    for line, kind, threat, control, tests in rows:
+        assert control.strip(), threat
+        named = re.findall(r"`([^`]+)`", tests)
+        assert named, f"{line} {kind}:{threat}has no test"
+        for name in named:
+            if name.startswith("make "):
+                assert name.removeprefix("make ") in targets, name
+                continue
+            path, _, test = name.partition("::")
+            source = (ROOT / path).read_text(encoding="utf-8")
+            assert not test or re.search(rf"^def {test}\(", source, re.MULTILINE), name
