@@ -5,8 +5,10 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from tests.commands import wk
+from tests.integration.house import READY
 from tests.sources import agents, hostile, test_gnmi
 from tests.sources.hostile import HOSTILE, Server, good
 from tests.test_pipeline import Stores
@@ -49,7 +51,9 @@ class Running:
 
     def __enter__(self):
         self.thread.start()
-        assert self.service.ready.wait(120)
+        if not self.service.ready.wait(READY):
+            self.end()
+            raise AssertionError("the house did not become ready")
         return self
 
     def __exit__(self, *_):
@@ -104,48 +108,77 @@ class Truncated(test_gnmi.Target):
         yield test_gnmi.update({f"{test_gnmi.ETH}/state/counters/in-octets": 1})
 
 
+@dataclass
+class Neighbourhood:
+    """Sources that are asked at once: most of their targets are hostile, forty are not.
+
+    :param servers: hostile ones that are scraped. :param hopeless: targets of which nothing comes.
+    """
+
+    sources: list
+    servers: list
+    hopeless: set
+    beside: list
+    well: Server
+    calm: Server
+    large: Server
+
+
+def neighbours(enter):
+    """Start every hostile target, and two servers that are well: one beside them, one alone."""
+    bad = {**HOSTILE, "endless_headers": hostile.endless_headers}
+    servers = {
+        name: enter(Server(behave, f"127.0.2.{n + 1}"))
+        for n, (name, behave) in enumerate(bad.items())
+    }
+    large = enter(Server(hostile.bomb(100 << 20), "127.0.2.60"))
+    endless = enter(Server(hostile.endless_body, "127.0.2.61"))
+    flapping = enter(Server(hostile.flapping, "127.0.2.62"))
+    well, calm = enter(Server(good, "127.0.2.63")), enter(Server(good, "127.0.2.64"))
+    each = {"interval": INTERVAL, "timeout": TIMEOUT}
+    beside = [f"http://{well.name}/{n}" for n in range(20)]
+    alone = [f"http://{calm.name}/{n}" for n in range(20)]
+    names = [server.name for server in servers.values()]
+    names.append(f"https://{servers['garbage'].name}/metrics")
+    sources = [
+        Scrape(
+            targets=(*beside, *names, large.name, endless.name, flapping.name),
+            body_bytes=1 << 20, sample_limit=1000, name="mixed", **each,
+        ),
+        Scrape(targets=tuple(alone), name="alone", **each),
+        *others(enter, each),
+    ]  # fmt: skip
+    hopeless = {("mixed", name) for name in names} | {
+        ("snmp", "loops"), ("sonic", "blocks"), ("gnmi", "cuts"), ("sql", "hangs"),
+        ("mqtt", "hangs"),
+    }  # fmt: skip
+    return Neighbourhood(sources, [*servers.values()], hopeless, beside, well, calm, large)
+
+
+def others(enter, each):
+    """A hostile target of each kind that is not scraped."""
+    snmp = enter(agents.fake_udp(looping))
+    blocked, silent, deaf = (enter(agents.fake_tcp()) for _ in range(3))
+    gnmi = enter(test_gnmi.serving(Truncated()))
+    topic = Topic(topic="a", entity="host:a", metric="m")
+    return [
+        Snmp(targets=(f"loops=127.0.0.1:{snmp}",), **each),
+        Sonic(targets=(f"blocks=127.0.0.1:{blocked}",), **each),
+        Gnmi(targets=(f"cuts=127.0.0.1:{gnmi}",), tls=False, **each),
+        Sql(
+            url=f"postgresql+psycopg://a@127.0.0.1:{silent}/b",
+            queries=(Query(name="hangs", sql="SELECT 1 AS x"),), **each,
+        ),
+        Mqtt(broker=f"hangs=127.0.0.1:{deaf}", topics=(topic,), tls=False, **each),
+    ]  # fmt: skip
+
+
 def test_hostile_targets_of_every_kind_delay_nobody_and_are_left_alone(tmp_path):
     """No target's trouble costs another more than a tenth of its rounds."""
-    bad = {**HOSTILE, "endless_headers": hostile.endless_headers}
     with ExitStack() as stack:
-        enter = stack.enter_context
-        servers = {
-            name: enter(Server(behave, f"127.0.2.{n + 1}"))
-            for n, (name, behave) in enumerate(bad.items())
-        }
-        large = enter(Server(hostile.bomb(100 << 20), "127.0.2.60"))
-        endless = enter(Server(hostile.endless_body, "127.0.2.61"))
-        flapping = enter(Server(hostile.flapping, "127.0.2.62"))
-        well, calm = enter(Server(good, "127.0.2.63")), enter(Server(good, "127.0.2.64"))
-        each = {"interval": INTERVAL, "timeout": TIMEOUT}
-        beside = [f"http://{well.name}/{n}" for n in range(20)]
-        alone = [f"http://{calm.name}/{n}" for n in range(20)]
-        names = [server.name for server in servers.values()]
-        secure = f"https://{servers['garbage'].name}/metrics"
-        snmp = enter(agents.fake_udp(looping))
-        blocked, silent, deaf = (enter(agents.fake_tcp()) for _ in range(3))
-        gnmi = enter(test_gnmi.serving(Truncated()))
-        topic = Topic(topic="a", entity="host:a", metric="m")
-        sources = [
-            Scrape(
-                targets=(*beside, *names, secure, large.name, endless.name, flapping.name),
-                body_bytes=1 << 20, sample_limit=1000, name="mixed", **each,
-            ),
-            Scrape(targets=tuple(alone), name="alone", **each),
-            Snmp(targets=(f"loops=127.0.0.1:{snmp}",), **each),
-            Sonic(targets=(f"blocks=127.0.0.1:{blocked}",), **each),
-            Gnmi(targets=(f"cuts=127.0.0.1:{gnmi}",), tls=False, **each),
-            Sql(
-                url=f"postgresql+psycopg://a@127.0.0.1:{silent}/b",
-                queries=(Query(name="hangs", sql="SELECT 1 AS x"),), **each,
-            ),
-            Mqtt(broker=f"hangs=127.0.0.1:{deaf}", topics=(topic,), tls=False, **each),
-        ]  # fmt: skip
-        hopeless = {("mixed", name) for name in names} | {
-            ("mixed", secure), ("snmp", "loops"), ("sonic", "blocks"), ("gnmi", "cuts"),
-            ("sql", "hangs"), ("mqtt", "hangs"),
-        }  # fmt: skip
-        with Running(tmp_path, sources) as house:
+        street = neighbours(stack.enter_context)
+        well, calm, hopeless = street.well, street.calm, street.hopeless
+        with Running(tmp_path, street.sources) as house:
             house.until(lambda: min(calm.asked.values(), default=0) >= ROUNDS)
             # On a busy machine they may need some rounds more.
             house.until(lambda: all(house.states()[one]["failures"] >= 5 for one in hopeless))
@@ -160,7 +193,7 @@ def test_hostile_targets_of_every_kind_delay_nobody_and_are_left_alone(tmp_path)
     assert sum(well.asked.values()) >= 0.9 * sum(calm.asked.values()), "a tenth of the rounds"
     assert min(well.asked.values()) >= 0.8 * min(calm.asked.values())
     assert up[f"target:scrape/{well.name}"] >= 0.9 * up[f"target:scrape/{calm.name}"] > 0
-    assert up[f"target:scrape/{large.name}"] > 1, "of a hundred megabytes what fits is kept"
+    assert up[f"target:scrape/{street.large.name}"] > 1, "of a hundred megabytes what fits is kept"
     for one in hopeless:
         state = states[one]["state"]
         assert state in ("open", "half_open"), (one, states[one])
@@ -168,10 +201,10 @@ def test_hostile_targets_of_every_kind_delay_nobody_and_are_left_alone(tmp_path)
         assert changes[one][:2] == ["failing", "open"], one
         line = f'watchkeeper_target_breaker{{source="{one[0]}",state="{state}",target="{one[1]}"}}'
         assert f"{line} 1.0" in metrics
-    assert states["mixed", beside[0]]["state"] == "closed"
+    assert states["mixed", street.beside[0]]["state"] == "closed"
     # No storm: questions until the breaker opens, trials, and repeats within the budget.
     rounds = max(calm.asked.values()) + 1
-    asked = sum(len(server.requests) for server in servers.values())
+    asked = sum(len(server.requests) for server in street.servers)
     most = len(hopeless) * (FAILURES_MAX + rounds / REST_INTERVALS + 1)
     assert asked <= most + SAVED_MAX + EXTRA * rounds * 60
 
