@@ -4,6 +4,9 @@ import json
 import shutil
 import time
 
+import duckdb
+import polars
+import pyarrow.parquet as pq
 import pytest
 from tests.commands import digest, finished, left_in, read_run, rows, wk
 
@@ -111,6 +114,39 @@ def test_a_report_is_written_in_every_format(site, tmp_path):
     assert not facts["run"]["since"].startswith("1970")
     text = (tmp_path / "report.txt").read_text()
     assert text.startswith("1 of 2 entities is unhealthy")
+
+
+def test_a_report_may_be_of_a_part_of_the_fleet_and_of_the_time(site, tmp_path, capsys):
+    def told(*part):
+        said = shown(capsys, "report", "--data", site / "data", "--format", "json", *part)
+        return json.loads(said)
+
+    whole = told()
+    names = [one["entity"] for one in whole["entities"]]
+    assert whole["run"]["scope"] == ""
+    one = told("--entity", "host:web-2")
+    assert [entity["entity"] for entity in one["entities"]] == ["host:web-2"] != names
+    assert {decision["entity"] for decision in one["decisions"]} == {"host:web-2"}
+    assert one["run"]["scope"] == "host:web-2"
+    assert one["run"]["digest"] == whole["run"]["digest"]
+    assert [e["entity"] for e in told("--group", "host")["entities"]] == names
+    last = told("--last", "2s")["run"]
+    assert last["until"] == whole["run"]["until"] > last["since"] > whole["run"]["since"]
+    for wrong in (("--entity", "host:web-9"), ("--group", "rack=1"), ("--last", "soon")):
+        assert wk("report", "--data", site / "data", *wrong) == 1
+        assert "WK200" in capsys.readouterr().err
+
+
+def test_a_report_for_tables_is_read_by_others(site, tmp_path):
+    file = tmp_path / "report.parquet"
+    assert wk("report", "--data", site / "data", "--out", file) == 0
+    read = polars.read_parquet(file)
+    asked = "select entity, state, health from read_parquet(?) order by health"
+    (worst, *_) = duckdb.execute(asked, [str(file)]).fetchall()
+    assert worst == read.select("entity", "state", "health").row(0)
+    assert worst[:2] == ("host:web-2", "fail")
+    about = json.loads(pq.read_schema(file).metadata[b"watchkeeper"])
+    assert about["schema"] == "watchkeeper.report-entities/1"
 
 
 def test_a_report_goes_to_stdout_for_pipes(site):

@@ -8,6 +8,7 @@ import re
 import time
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,10 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchkeeper import plugins
+from watchkeeper.config import DIALECT
 from watchkeeper.model import Millis, Phase, State
-from watchkeeper.reports import Incident, Line, Plot, Signal, gather
+from watchkeeper.reports import Event, Incident, Line, Plot, Signal, gather
 from watchkeeper.reports import _words as words
 from watchkeeper.reports._plots import bar, health_plot, signal_plot, stacked
+from watchkeeper.reports._schema import schema
 from watchkeeper.reports.html import PAGE, STYLE, Html, content_policy
 from watchkeeper.reports.json import document
 from watchkeeper.reports.text import Text
@@ -409,7 +412,8 @@ def keys(value, path=""):
 
 
 def test_the_json_report_has_the_fields_that_its_documentation_lists():
-    whole = document(dataclasses.replace(t.fleet(12)))
+    went = (Event(Millis(at(1)), "health", "not ok any more", ""),)
+    whole = document(dataclasses.replace(t.fleet(12), timeline=went))
     assert whole["schema"] == "watchkeeper.report/1"
     free = ("outcomes.", "states.", "decisions[].trace.")
     names = {name for name in keys(whole) if not name.startswith(free)}
@@ -417,6 +421,28 @@ def test_the_json_report_has_the_fields_that_its_documentation_lists():
     text = text[text.index("## Fields") : text.index("## The page of")]
     listed = set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
     assert names == listed
+
+
+def properties(schema, path=""):
+    """Every path that a schema knows, spelled as `keys` does."""
+    for name, part in schema.get("properties", {}).items():
+        yield f"{path}.{name}".lstrip(".")
+        yield from properties(part, f"{path}.{name}")
+    if "items" in schema:
+        yield from properties(schema["items"], path + "[]")
+
+
+def test_the_json_report_holds_to_its_schema_which_knows_every_field():
+    known = schema("watchkeeper.report/1", DIALECT)
+    check = jsonschema.Draft202012Validator(known, format_checker=jsonschema.FormatChecker())
+    went = (Event(Millis(at(1)), "health", "not ok any more", ""),)
+    for findings in (t.fleet(30), t.nothing(), found([[100], [math.nan]])):
+        whole = document(dataclasses.replace(findings, timeline=went))
+        check.validate(whole)
+        free = ("outcomes.", "decisions[].trace.")
+        assert {one for one in keys(whole) if not one.startswith(free)} <= set(properties(known))
+    whole["entities"][0]["health"] = 101
+    assert not check.is_valid(whole)
 
 
 def test_the_json_report_is_canonical_and_has_no_nan():

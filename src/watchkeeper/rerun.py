@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from watchkeeper.flags import Flags
 from watchkeeper.journal import Journal
 from watchkeeper.ledger import Ledger
 from watchkeeper.model import Counts, Millis, Offset
-from watchkeeper.reports import Facts, Findings
-from watchkeeper.results import Results, series_digest
+from watchkeeper.reports import Facts, Findings, Scope
+from watchkeeper.reports._timeline import course as course_of
+from watchkeeper.reports._timeline import timeline
+from watchkeeper.results import EVERYTHING, Results, reader, series_digest, within
 
 Progress = Callable[[Offset], None]
 COUNTS = ("accepted", "rejected", "scored", "duplicate", "late")
@@ -91,19 +93,50 @@ def found(
     reread: Reread,
     engine: Engine,
     title: str,
-    window: tuple[Millis | None, Millis | None] = (None, None),
+    scope: Scope = EVERYTHING,
     progress: Progress = lambda _: None,
 ) -> Findings:
-    """Replay the journal; return what is worth telling of a window of it.
+    """Replay the journal; return what is worth telling of a part of it.
 
     :raises NothingToRead: the journal is empty.
+    :raises InputError: there is no such part.
     """
     with (
         tempfile.TemporaryDirectory(prefix="watchkeeper-") as folder,
         Results(Path(folder) / "results") as results,
     ):
         again = _carry(journal, Fold(reread, engine), results, progress)
-        return results.report(again.facts(title), kinds=(), window=window)
+        return results.report(again.facts(title), kinds=(), scope=scope)
+
+
+def incident(
+    journal: Journal,
+    ledger: Ledger,
+    reread: Reread,
+    engine: Engine,
+    title: str,
+    which: str,
+    progress: Progress = lambda _: None,
+) -> Findings:
+    """Replay the journal; return how one incident went, with what the ledger says was delivered.
+
+    :param which: the key of one of its decisions, or an entity for its newest incident.
+    :raises InputError: there is no such incident.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="watchkeeper-") as folder,
+        Results(Path(folder) / "results") as results,
+    ):
+        again = _carry(journal, Fold(reread, engine), results, progress)
+        course = course_of(results.decisions, which)
+        facts = again.facts(f"{title}: {course.name}")
+        findings = results.report(facts, (), course.scope(facts.since, facts.until))
+        (entity,) = findings.entities
+        orders = [order for one in course.decisions for order in ledger.orders_of(one.key)]
+        delivered = [(order, ledger.receipts(order.key)) for order in orders]
+        chosen = [(entity.name, metric, attributes) for metric, attributes, _ in entity.plots]
+        scores = within(reader(results.folder)(chosen), findings.facts)
+        return replace(findings, timeline=timeline(entity, course, delivered, scores))
 
 
 def _carry(journal: Journal, fold: Fold, results: Results, progress: Progress) -> Rerun:

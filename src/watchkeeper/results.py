@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +35,11 @@ from watchkeeper.model import (
     STATES,
     Assessed,
     Decision,
-    Millis,
     canonical,
     decision_facts,
 )
-from watchkeeper.reports import Facts, Findings, gather
+from watchkeeper.reports import Facts, Findings, Scope, gather
+from watchkeeper.store.placed import sync
 
 STAMP = pa.timestamp("ms", "UTC")
 NAME = pa.dictionary(pa.int32(), pa.string())
@@ -71,6 +69,7 @@ HEALTH_FILE = pa.schema(
 )
 STATE_NAMES = pa.array([str(state) for state in STATES])
 QUARANTINE_ORDER = (*KEYS.names, "time", "value", "offered", "reason", "detail", "origin")
+EVERYTHING = Scope()
 BACKLOG = 2  # blocks waiting for the writer, so that memory stays bounded
 
 
@@ -162,19 +161,30 @@ class Results:
         self,
         facts: Facts,
         kinds: Sequence[str] = ("html", "json"),
-        window: tuple[Millis | None, Millis | None] = (None, None),
+        scope: Scope = EVERYTHING,
     ) -> Findings:
-        """Boil the settled results down, or a window of them; write the reports of these kinds."""
-        since, until = window
-        facts = replace(facts, since=since or facts.since, until=until or facts.until)
-        inside = (pc.field("time") >= pa.scalar(facts.since, pa.int64()).cast(STAMP)) & (
-            pc.field("time") <= pa.scalar(facts.until, pa.int64()).cast(STAMP)
-        )
+        """Boil the settled results down, or a part of them; write the reports of these kinds.
+
+        :raises InputError: there is no such part.
+        """
+        facts = scope.of(facts)
+        inside = _inside(facts)
+        decisions = [one for one in self.decisions if facts.since <= one.at <= facts.until]
+        quarantine = self.quarantine()
+        if not scope.is_whole:
+            series = self._series
+            chosen = scope.members(
+                series.entities, series.entity, series.attributes.words, series.attributes.code
+            )
+            inside = inside & pc.field("entity").isin(chosen)
+            among = set(chosen)
+            decisions = [one for one in decisions if one.entity in among]
+            quarantine = quarantine.filter(pc.field("entity").isin(chosen))
         findings = gather(
             pq.read_table(self.folder / "health.parquet", filters=inside),
             reader(self.folder),
-            [one for one in self.decisions if facts.since <= one.at <= facts.until],
-            self.quarantine(),
+            decisions,
+            quarantine,
             facts,
         )
         for kind in kinds:
@@ -186,7 +196,7 @@ class Results:
         """Write run.json, make everything durable, and rename the folder into place."""
         self.write("run.json", json.dumps(run, indent=2, sort_keys=True) + "\n")
         for path in [*self.folder.iterdir(), self.folder]:
-            _sync(path)
+            sync(path)
         try:
             if self._out.exists():
                 old = Path(tempfile.mkdtemp(prefix=f".{self._out.name}.old.", dir=self._out.parent))
@@ -195,7 +205,7 @@ class Results:
                 shutil.rmtree(old)
             else:
                 self.folder.rename(self._out)
-            _sync(self._out.parent)
+            sync(self._out.parent)
         except OSError as error:
             raise OutputError(f"{self._out}: {error.strerror}") from error
 
@@ -316,6 +326,17 @@ def reader(folder: Path) -> Callable[[Sequence[tuple[str, str, str]]], pa.Table]
     return read
 
 
+def within(table: pa.Table, facts: Facts) -> pa.Table:
+    """Return the rows of the window."""
+    return table.filter(_inside(facts))
+
+
+def _inside(facts: Facts) -> pc.Expression:
+    return (pc.field("time") >= pa.scalar(facts.since, pa.int64()).cast(STAMP)) & (
+        pc.field("time") <= pa.scalar(facts.until, pa.int64()).cast(STAMP)
+    )
+
+
 def _among(table: pa.Table, chosen: Sequence[tuple[str, str, str]]) -> npt.NDArray[np.bool_]:
     """Return which rows name one of the chosen series."""
     code = np.zeros(table.num_rows, np.int64)
@@ -338,30 +359,6 @@ def _codes(names: Texts) -> tuple[pa.Array, np.ndarray[Any, np.dtype[np.int32]]]
 
 def _plain(name: str) -> pa.DataType:
     return pa.int64() if name == "time" else pa.float64()
-
-
-def put(path: Path, body: bytes) -> None:
-    """Write one file whole or not at all, durably.
-
-    :raises OutputError: it cannot be written there.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(body)
-        _sync(beside)
-        beside.replace(path)
-        _sync(path.absolute().parent)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OutputError(f"{path}: {error.strerror}", hint="choose another place") from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -24,7 +24,7 @@ COMMANDS = {
     "load": "Put load on a running server, and say what it took, how fast, and whether it kept it.",
     "drill": "Hold a scored simulation against its truth: detection, lead time, false incidents.",
     "replay": "Derive everything again from the journal, into a folder of results.",
-    "verify": "Prove that the ledger is whole and follows from the journal.",
+    "verify": "Prove the ledger from the journal, or a pack of evidence.",
     "explain": "Say why an entity has this health, why this decision, why nothing happened.",
     "report": "Print or write a report of a running or stopped house.",
     "status": "Say how the house and its entities are, in one screen.",
@@ -35,7 +35,7 @@ COMMANDS = {
     "user": "Add people who sign in, change their roles and passwords.",
     "audit": "List who did what, and who was refused.",
     "check": "Check configuration, contracts and policies.",
-    "schema": "Print the JSON schema of a file format, or of a log line.",
+    "schema": "Print the JSON schema of a file format, a log line or a report.",
     "monitoring": "Print what Prometheus and Grafana need to watch a house.",
     "doctor": "Look for trouble with this machine and this installation.",
 }

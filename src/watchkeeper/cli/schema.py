@@ -1,15 +1,15 @@
-"""Print the JSON Schema of a file format, for editors and for people."""
+"""Print the JSON Schema of a file format, for editors, programs and people."""
 
 from __future__ import annotations
 
 import json
 from typing import Literal
 
-Document = Literal["config", "contract", "policy", "scenario", "log"]
+Document = Literal["config", "contract", "policy", "scenario", "log", "report"]
 
 
 def schema(document: Document = "config", /, *, output: Literal["json"] = "json") -> int:
-    """Print the JSON Schema (2020-12) of a file format or of a log line.
+    """Print the JSON Schema (2020-12) of a file format, a log line or a report.json.
 
     Examples:
 
@@ -19,7 +19,7 @@ def schema(document: Document = "config", /, *, output: Literal["json"] = "json"
     Parameters
     ----------
     document
-        Which: config, contract, policy, scenario, or log: one line of the log.
+        Which: config, contract, policy, scenario, report, or log: one line of the log.
     output
         A schema is JSON.
     """
@@ -39,4 +39,9 @@ def _schema(document: Document) -> object:
         return of_a_line()
     from watchkeeper import config
 
+    if document == "report":
+        from watchkeeper.reports._schema import schema as of_a_report
+        from watchkeeper.reports.json import SCHEMA
+
+        return of_a_report(SCHEMA, config.DIALECT)
     return config.schema(document)

@@ -20,8 +20,8 @@ from watchkeeper.config._yaml import parse
 from watchkeeper.errors import OutputError
 from watchkeeper.health._burn_rate import Budget, Objective, Pair
 from watchkeeper.model import Millis, canonical
-from watchkeeper.results import put
 from watchkeeper.service import Service
+from watchkeeper.store.placed import put
 
 log = structlog.get_logger("watchkeeper")
 

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 
 from watchkeeper.reports._findings import (
     Entity,
+    Event,
     Facts,
     Findings,
     Incident,
@@ -20,9 +21,11 @@ from watchkeeper.reports._findings import (
     Signal,
 )
 from watchkeeper.reports._gather import gather
+from watchkeeper.reports._scope import Scope
 
 __all__ = [
     "Entity",
+    "Event",
     "Facts",
     "Findings",
     "Incident",
@@ -31,6 +34,7 @@ __all__ = [
     "Plot",
     "Quarantined",
     "Report",
+    "Scope",
     "Signal",
     "gather",
 ]
@@ -41,6 +45,8 @@ class Report(Protocol):
 
     file: ClassVar[str]
     """The file name it is stored under."""
+    media: ClassVar[str]
+    """Its media type."""
 
     def render(self, findings: Findings) -> bytes:
         """Return the whole report. Every name in the findings is data, however hostile."""

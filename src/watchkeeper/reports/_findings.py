@@ -27,6 +27,7 @@ class Facts:
     :param since: begin of the window that was judged. :param until: its end.
     :param digest: of the results; the same wherever they are computed.
     :param problems: inputs that could not be read, one line each.
+    :param scope: the entity or group looked at; empty: everything.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Facts:
     until: Millis
     digest: str
     problems: tuple[str, ...] = ()
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,19 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened in an incident.
+
+    :param kind: `signal`, `health`, `decision`, `order` or `attempt`. :param about: what else.
+    """
+
+    at: Millis
+    kind: str
+    what: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """Everything a report may show.
 
@@ -150,6 +165,7 @@ class Findings:
     :param decisions: the newest of `decision_count`, newest first.
     :param outcomes: (outcome, count) over all decisions, by name.
     :param quarantine: by count, largest first.
+    :param timeline: of the one incident that a report is about, oldest first.
     """
 
     facts: Facts
@@ -160,6 +176,7 @@ class Findings:
     decisions: tuple[Decision, ...]
     outcomes: tuple[tuple[str, int], ...]
     quarantine: tuple[Quarantined, ...]
+    timeline: tuple[Event, ...] = ()
 
     def count(self, state: State) -> int:
         """Return how many entities are in `state` now."""

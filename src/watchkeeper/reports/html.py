@@ -45,6 +45,7 @@ class Html:
     """One HTML file."""
 
     file: ClassVar[str] = "report.html"
+    media: ClassVar[str] = "text/html; charset=utf-8"
 
     def render(self, findings: Findings) -> bytes:
         """Return the page in UTF-8."""

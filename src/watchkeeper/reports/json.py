@@ -23,6 +23,7 @@ class Json:
     """Canonical JSON in UTF-8, with a newline at the end."""
 
     file: ClassVar[str] = "report.json"
+    media: ClassVar[str] = "application/json"
 
     def render(self, findings: Findings) -> bytes:
         """Return the document."""
@@ -38,6 +39,7 @@ def document(findings: Findings) -> dict[str, Any]:
         "verdict": verdict(findings),
         "run": {
             "title": facts.title,
+            "scope": facts.scope,
             "since": rfc3339(facts.since),
             "until": rfc3339(facts.until),
             "digest": facts.digest,
@@ -59,6 +61,10 @@ def document(findings: Findings) -> dict[str, Any]:
         "decision_count": findings.decision_count,
         "outcomes": dict(findings.outcomes),
         "decisions": [decision_document(decision) for decision in findings.decisions],
+        "timeline": [
+            {"time": rfc3339(one.at), "kind": one.kind, "what": one.what, "about": one.about}
+            for one in findings.timeline
+        ],
         "quarantine": [
             {"reason": q.reason, "count": q.count, "examples": list(q.examples)}
             for q in findings.quarantine

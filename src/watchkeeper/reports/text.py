@@ -13,6 +13,7 @@ from watchkeeper.reports._words import (
     count,
     health,
     number,
+    rfc3339,
     shown,
     span,
     time_of,
@@ -33,6 +34,7 @@ class Text:
 
     entities: int = 20
     file: ClassVar[str] = "report.txt"
+    media: ClassVar[str] = "text/plain; charset=utf-8"
 
     def render(self, findings: Findings) -> bytes:
         """Return the text; no line is longer than 80 columns."""
@@ -41,6 +43,8 @@ class Text:
 
     def _parts(self, findings: Findings) -> Iterator[Iterator[str]]:
         yield _head(findings)
+        if findings.timeline:
+            yield _went(findings)
         told = [entity for entity in findings.entities if entity.troubled]
         for entity in told[: self.entities]:
             yield _told(entity)
@@ -53,13 +57,27 @@ def _head(findings: Findings) -> Iterator[str]:
     facts = findings.facts
     yield verdict(findings)
     yield "=" * min(WIDTH, len(verdict(findings)))
-    yield f"{facts.title}"
+    yield f"{facts.title}: {facts.scope}" if facts.scope else facts.title
     yield f"{when(facts.since)} to {when(facts.until)} UTC ({span(facts.until - facts.since)})"
     states = [f"{amount:,} {state}" for state, amount in findings.states if amount]
     if states:
         yield ", ".join(states) + f"; {count(findings.incident_count, 'incident', 'incidents')}"
     for problem in facts.problems:
         yield f"! {problem}"
+    yield ""
+
+
+def _went(findings: Findings) -> Iterator[str]:
+    day = ""
+    for one in findings.timeline:
+        date, _, clock = rfc3339(one.at).rstrip("Z").partition("T")
+        if date != day:
+            yield date
+        day = date
+        yield f"{clock[:8]}  {one.kind:<8}  {one.what}"
+        yield from textwrap.wrap(
+            one.about, WIDTH, initial_indent=" " * 20, subsequent_indent=" " * 20
+        )
     yield ""
 
 
