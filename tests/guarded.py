@@ -14,6 +14,7 @@ from watchkeeper.access.audit import Audit
 from watchkeeper.access.desk import Desk
 from watchkeeper.access.doorkeeper import Doorkeeper
 from watchkeeper.access.settings import Access
+from watchkeeper.errors import Overloaded
 from watchkeeper.http import app, server
 from watchkeeper.journal import sqlite as journals
 from watchkeeper.ledger.sqlite import Sqlite
@@ -58,6 +59,12 @@ class Furnished(House):
 
     def flags(self):
         return [{"flag": "source.scrape", "on": False, "said_by": "default"}]
+
+    def replay(self, reason, actor):
+        if reason == "malformed":
+            raise Overloaded("stopping", retry_after=2)
+        self.replayed = (reason, actor)
+        return 5, 3
 
     def flip(self, name, on, actor, reason):
         raise KeyError(name)

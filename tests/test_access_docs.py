@@ -6,6 +6,7 @@ from pathlib import Path
 from watchkeeper.access import LOCAL, ROLES, Scope
 from watchkeeper.access.settings import Access, OpenId, Tls
 from watchkeeper.config import _plugs
+from watchkeeper.http.api import endpoints
 
 TEXT = (Path(__file__).parents[1] / "docs" / "access.md").read_text(encoding="utf-8")
 
@@ -36,3 +37,13 @@ def test_the_table_of_roles_is_the_table():
 
 def test_every_setting_is_in_the_table():
     assert settings() in TEXT
+
+
+def test_the_table_of_the_api_is_the_table():
+    api = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| (\w+) \| `([^`]+)` \| `([^`]+)` \| (.+) \|$", api, re.M)
+    made = [
+        (one.method, one.path.replace(":path", ""), str(one.scope), one.says.summary)
+        for one in endpoints(None, object())
+    ]
+    assert told == made

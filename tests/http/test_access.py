@@ -390,3 +390,15 @@ def test_what_cannot_be_written_down_is_not_done(fresh, monkeypatch):
     answer = fresh.ask("/sign-out", "POST", headers=browser)
     assert (answer.status_code, answer.json()["errorType"]) == (503, "unavailable")
     assert "no space" not in answer.text
+
+
+def test_the_page_of_the_chain_shows_who_was_refused_to_those_who_may_read_the_audit(fresh):
+    fresh.token("agent", "known-by-this-name")
+    fresh.keeper.round()
+    _, approver = fresh.token("approver")
+    _, viewer = fresh.token("viewer")
+    assert "known-by-this-name" in fresh.ask("/audit", token=approver).text
+    for reader in (viewer, ""):
+        page = fresh.ask("/audit", token=reader)
+        assert page.status_code == 200
+        assert "known-by-this-name" not in page.text

@@ -238,3 +238,15 @@ def test_the_document_says_what_the_table_holds(site):
     assert len(set(names)) == len(names)
     assert told == json.loads(json.dumps(document(endpoints)))
     assert Scope.PUBLIC in {scope for _, _, scope in found}
+
+
+def test_an_operator_offers_rejected_samples_again_and_a_viewer_does_not(site):
+    path = "/api/v1/quarantine/replay?reason=too_old"
+    assert refusal(site, path, "POST", Role.VIEWER) == (403, "forbidden")
+    told = data(site, path, "POST", Role.OPERATOR)
+    assert told == {"offered": 5, "accepted": 3}
+    assert site.view.replayed[0] == "too_old"
+    assert site.view.replayed[1].startswith("token:")
+    busy = "/api/v1/quarantine/replay?reason=malformed"
+    assert refusal(site, busy, "POST", Role.OPERATOR) == (503, "unavailable")
+    assert refusal(site, "/api/v1/quarantine/replay?reason=odd", "POST") == (400, "bad_data")

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from watchkeeper.access import Asker, Scope
+from watchkeeper.errors import Overloaded
 from watchkeeper.http.answers import known, limit_of, success
 from watchkeeper.http.api.fleet import PAGE, listed
 from watchkeeper.http.table import Endpoint, Field, Says
@@ -38,6 +39,8 @@ def endpoints(view: HouseView) -> list[Endpoint]:
             "One order, with every receipt", (key,))),
         Endpoint("GET", "/api/v1/quarantine", read, api.quarantine, Says(
             "Rejected samples, oldest first", (reason, *PAGE), listed("samples"))),
+        Endpoint("POST", "/api/v1/quarantine/replay", Scope.QUARANTINE_REPLAY, api.replay, Says(
+            "Offer the newest rejected samples again", (reason,))),
     ]  # fmt: skip
 
 
@@ -91,6 +94,17 @@ class _Owed:
             "next": found[limit - 1]["place"] if len(found) > limit else None,
         }
         return success(request, data)
+
+    def replay(self, request: Request) -> Response:
+        reason = known(request, "reason").get("reason")
+        if reason is not None and reason not in set(Reason):
+            raise HTTPException(400, f"reason: {reason!r} is none of {', '.join(Reason)}")
+        asker: Asker = request.scope["asker"]
+        try:
+            offered, accepted = self.view.replay(reason, asker.name)
+        except Overloaded as error:
+            raise HTTPException(503, str(error.args[0]), {"Retry-After": "2"}) from None
+        return success(request, {"offered": offered, "accepted": accepted})
 
     def _order(self, request: Request) -> tuple[Order, list[Receipt]]:
         key = request.path_params["key"]

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from watchkeeper.access import Scope
+from watchkeeper.access.audit import KIND
 from watchkeeper.http.answers import known
-from watchkeeper.http.pages._render import page, query, whole_number
+from watchkeeper.http.pages._render import allowed, page, query, whole_number
 from watchkeeper.http.table import Endpoint
 from watchkeeper.http.view import HouseView
 
@@ -36,7 +37,10 @@ class _Page:
         reach = SHOWN if with_steps else READ
         after = max(0, until - 1 - reach)
         read = list(itertools.islice(self.view.ledger.links(after), until - 1 - after))
-        found = [link for link in reversed(read) if with_steps or link.kind != "step"]
+        hidden = {"step"} if not with_steps else set()
+        if not allowed(request, Scope.AUDIT_READ):
+            hidden.add(KIND)  # who signed in, and who was refused, is not for everybody
+        found = [link for link in reversed(read) if link.kind not in hidden]
         shown = found[:SHOWN]
         oldest = shown[-1].seq if len(found) > SHOWN else after + 1
         return page(
