@@ -92,6 +92,7 @@ def _written(data: Path, name: str, on: bool, reason: str) -> None:
 def _told(url: str, name: str, on: bool, reason: str, token_file: Path | None) -> None:
     """Ask a running house to flip."""
     import time
+    from urllib.parse import quote
 
     import httpcore
 
@@ -105,7 +106,7 @@ def _told(url: str, name: str, on: bool, reason: str, token_file: Path | None) -
         keeper.adopt({"file": File()})
         token = keeper.secret(Reference("file", str(token_file)))
         headers["Authorization"] = f"Bearer {token.reveal()}"
-    asked = f"{checked_url(url).rstrip('/')}/api/v1/flags/{name}"
+    asked = f"{checked_url(url).rstrip('/')}/api/v1/flags/{quote(name, safe='')}"
     body = json.dumps({"on": on, "reason": reason}).encode()
     backend = Bounded(time.monotonic() + SECONDS)
     try:
@@ -115,7 +116,9 @@ def _told(url: str, name: str, on: bool, reason: str, token_file: Path | None) -
         raise InputError(f"{url}: {why(error)}", hint="give its address with --url") from None
     if answer.status != 200:
         said = answer.content[:200].decode("utf-8", "replace")
-        raise InputError(f"{url}: HTTP {answer.status}: {said}")
+        who = "it takes the scope flags:write: --token-file with a token of an admin"
+        hint = who if answer.status in (401, 403) else ""
+        raise InputError(f"{url}: HTTP {answer.status}: {said}", hint=hint)
 
 
 def _facts(flags: Flags) -> dict[str, Any]:
