@@ -1,5 +1,6 @@
 """A pack of evidence is proven from what is in it, and every change to it is seen."""
 
+import contextlib
 import io
 import json
 import random
@@ -11,6 +12,8 @@ from tests.test_pipeline import ENGINE, START, Stores, drain, rules, telemetry
 
 from watchkeeper import config, evidence
 from watchkeeper.errors import InputError, NothingToRead, StoreError, VerifyError
+from watchkeeper.evidence._archive import Writer
+from watchkeeper.evidence._format import entries_body, entries_of
 from watchkeeper.model import Millis
 
 
@@ -108,6 +111,24 @@ def test_another_house_cannot_sign_for_this_one(house, tmp_path):
         checked(body, "me")
 
 
+def signed_anew(house, held, **said):
+    """A pack of these files with the house's own signature, whatever they hold."""
+    files = dict(held)
+    text = files.pop("manifest.json")
+    del files["manifest.sig"]
+    out = Writer(again := io.BytesIO())
+    for name, body in files.items():
+        out.add(name, body)
+    told = [{"name": m.name, "size": m.size, "sha256": m.sha256} for m in out.members]
+    with contextlib.suppress(ValueError, TypeError):  # what is no document can be signed, too
+        text = json.dumps({**json.loads(text), "files": told, **said}).encode()
+    key = evidence.private_key(house.folder / "keys" / "evidence.key")
+    out.add("manifest.json", text)
+    out.add("manifest.sig", key.sign(text))
+    out.end()
+    return again.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "turn", "said"),
     [
@@ -119,26 +140,32 @@ def test_another_house_cannot_sign_for_this_one(house, tmp_path):
 )
 def test_whoever_has_the_key_cannot_leave_out_what_the_entries_imply(house, name, turn, said):
     """The signature alone proves nothing: what is signed must also follow."""
-    from watchkeeper.evidence._archive import Writer
-    from watchkeeper.evidence._format import entries_body, entries_of
-
     made, body = packed(house, START + 32_000, START + 45_000)
     files = inside(body)
     lacking = turn or (lambda body: entries_body(list(entries_of(body))[:-3]))
     files[name] = lacking(files[name])
-    facts = json.loads(files.pop("manifest.json"))
-    del files["manifest.sig"]
-    out = Writer(again := io.BytesIO())
-    for each, text in files.items():
-        out.add(each, text)
-    facts["files"] = [{"name": m.name, "size": m.size, "sha256": m.sha256} for m in out.members]
-    key = evidence.private_key(house.folder / "keys" / "evidence.key")
-    manifest = json.dumps(facts).encode()
-    out.add("manifest.json", manifest)
-    out.add("manifest.sig", key.sign(manifest))
-    out.end()
     with pytest.raises(VerifyError, match=said):
-        checked(again.getvalue(), made.key)
+        checked(signed_anew(house, files), made.key)
+
+
+def test_nonsense_that_somebody_signed_is_refused_as_nonsense(house):
+    """What a pack holds is read before anyone knows who signed it, so it may be anything."""
+    _, body = packed(house, START + 32_000, START + 45_000)
+    whole, chosen, shown = inside(body), random.Random(11), checked(body)
+    true = (shown.head, shown.steps, shown.decisions)
+    facts = json.loads(whole["manifest.json"])
+    for name in [name for name in whole if name != "manifest.sig"] * 3:
+        spoilt = bytearray(whole[name])
+        for _ in range(chosen.choice((1, 3, 20))):
+            spoilt[chosen.randrange(len(spoilt))] = chosen.choice(b'{}[]",:0-\x00\xffan')
+        with contextlib.suppress(VerifyError):  # padding, and what is true all the same, may pass
+            shown = checked(signed_anew(house, {**whole, name: bytes(spoilt)}))
+            assert (shown.head, shown.steps, shown.decisions) == true
+    for field in facts:
+        for value in (None, -1, "x", [None], 2**70):
+            if facts[field] != value and (field, value) != ("version", "x"):
+                with pytest.raises(VerifyError):
+                    checked(signed_anew(house, whole, **{field: value}))
 
 
 def test_nothing_is_no_evidence(house):

@@ -195,4 +195,6 @@ def _ipc(table: pa.Table) -> bytes:
 
 def _table(body: bytes) -> pa.Table:
     with pa.ipc.open_stream(body) as stream:
-        return stream.read_all()
+        table = stream.read_all()
+    table.validate(full=True)
+    return table

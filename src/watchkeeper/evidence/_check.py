@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import pyarrow as pa
+
 from watchkeeper import __version__
 from watchkeeper.core import checkpoint
 from watchkeeper.core.fold import Fold, Reread
 from watchkeeper.engines import Engine
-from watchkeeper.errors import VerifyError
+from watchkeeper.errors import ConfigError, StoreError, VerifyError
 from watchkeeper.evidence._archive import Member, content, index
 from watchkeeper.evidence._derive import Derived, derive
 from watchkeeper.evidence._format import chained, entries_of, links_of
@@ -22,6 +24,11 @@ from watchkeeper.model import Checkpoint, Entry, Millis, Offset
 
 SEALED = ("manifest.json", "manifest.sig")  # the last two, in this order
 MANIFEST_MAX = 64 << 20
+SAID_MAX = 500  # characters of what others wrote, in a message
+UNREADABLE = (
+    AssertionError, ConfigError, StoreError, LookupError, TypeError, ValueError, OverflowError,
+    RecursionError, AttributeError, OSError, MemoryError, pa.ArrowException,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,30 @@ def check(
 
     :param key: the public key that the reader trusts; empty: the one that the pack names.
     :raises VerifyError: what does not hold first, by name.
+    :raises InputError: `key` is no public key.
     """
-    pack = _Pack(file, trusted(key) if key else "")
+    trust = trusted(key) if key else ""
+    try:
+        return _proven(file, reread, engine, trust, progress)
+    except UNREADABLE as error:  # anyone can sign nonsense with a key of their own
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk; Arrow's own have no number
+        raise VerifyError(
+            f"the pack holds what version {__version__} would not write: {error!r}"[:SAID_MAX],
+            hint="verify with the version that made it, or ask whoever signed it for another",
+        ) from error
+
+
+def _proven(
+    file: BinaryIO, reread: Reread, engine: Engine, key: str, progress: Callable[[Offset], None]
+) -> Checked:
+    pack = _Pack(file, key)
     facts = pack.facts
     count, last = _chained(pack)
     derived = Derived(Millis(facts["since"]), Millis(facts["until"]))
+    begins = facts["base"]["tick"] if facts["base"] is not None else -1
+    inside = begins < derived.since <= derived.until and isinstance(facts["version"], str)
+    _expect(inside, SEALED[0], "names a window that the pack does not hold")
     fold = pack.fold(Fold(reread, engine))
     held = pack.links()
     if facts["base"] is not None:
@@ -69,7 +95,11 @@ def check(
         progress(entry.offset)
     surplus = next((link for link in held if link.kind == "step"), None)
     _expect(surplus is None, "journal", f"has no entry from which {_named(surplus)} follows")
+    ends = fold.state is not None and fold.state.tick >= derived.until
+    _expect(ends, "journal", "ends before the window does")
     _expect(derived.entries == facts["entries"], "journal", "has entries beyond the window")
+    counted = (derived.steps, len(derived.decisions)) == (facts["steps"], facts["decisions"])
+    _expect(counted, SEALED[0], "counts what is not there")
     lines = "".join(line + "\n" for line in derived.decisions).encode()
     _expect(pack.body("decisions.jsonl") == lines, "decisions.jsonl", "is not what follows")
     books = [text.encode() for text in derived.rulebooks.values()]
@@ -87,7 +117,8 @@ def _chained(pack: _Pack) -> tuple[int, Link]:
     base, count, last = pack.facts["base"], 0, None
     for link in chained(pack.links(), pack.facts["before"]):
         if count == 0 and base is None:
-            _expect(link.kind == "genesis", "chain", "has no beginning, nor is there a checkpoint")
+            begins = link.kind == "genesis" and link.seq == 1 and pack.facts["before"] == ""
+            _expect(begins, "chain", "has no beginning, nor is there a checkpoint")
         elif count == 0:
             holds = link.kind == "step" and link.at <= base["tick"]
             _expect(holds, "base.checkpoint", "does not stand where the chain begins")

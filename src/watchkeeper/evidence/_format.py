@@ -40,12 +40,16 @@ def entries_body(entries: Sequence[Entry]) -> bytes:
 
 
 def entries_of(body: bytes) -> Iterator[Entry]:
-    """Yield the entries that `entries_body` wrote.
+    """Yield the entries that `entries_body` wrote; every offset in them is looked at first.
 
     :raises CorruptionError: an entry's bytes do not match its checksum.
+    :raises ValueError: they are no such entries.
     """
     with pa.ipc.open_stream(body) as stream:
         table = stream.read_all()
+    table.validate(full=True)
+    if not table.schema.equals(ENTRY) or any(column.null_count for column in table.columns):
+        raise ValueError("the columns are not those of entries")
     for fields in table.to_pylist():
         row = Stored(*(fields[name] for name in Stored._fields))
         keys = NO_KEYS
@@ -53,7 +57,10 @@ def entries_of(body: bytes) -> Iterator[Entry]:
             keys = unseal_block(
                 Block(row.first, row.n_new, fields["keys"], fields["keys_checksum"])
             )
-        yield unseal(row, keys)
+        entry = unseal(row, keys)
+        for part in (entry.new, entry.samples, entry.rejected):
+            part.validate(full=True)
+        yield entry
 
 
 def links_body(links: Sequence[Link]) -> bytes:
