@@ -178,3 +178,17 @@ def test_samples_are_told_as_results_hold_them(chosen):
     assert [row["value"] for row in table.to_pylist()] == (
         [1.0] if chosen[:1] == [("host:a", "cpu", "{}")] else []
     )
+
+
+def test_the_first_series_by_name_are_told_as_they_spoke_last_and_no_more_than_asked_for():
+    recent = Recent(8)
+    state = Seen(("host:b", "cpu"), ("host:a", "mem"), ("host:a", "cpu"), ("host:0", "cpu"))
+    recent.add(observed((3, NOW, 5, 0)), state)
+    recent.add(observed((0, NOW, 1, 0), (1, NOW, 2, 0.5), (2, NOW, 3, 0)), state)
+    later = NOW + HELD  # host:0 has been silent for too long by then
+    recent.add(observed((0, later, 1, 0), (1, later, 4, 1.5), (2, later, 3, 0)), state)
+    told = recent.first(2)
+    assert [name for name, _ in told] == [("host:a", "cpu", "{}"), ("host:a", "mem", "{}")]
+    assert told[1][1].tolist() == [4.0, 4.0, 3.0, 5.0, 1.5]
+    assert len(recent.first(9)) == 3
+    assert recent.first(0) == []

@@ -107,6 +107,13 @@ def test_a_reload_journals_the_difference(written):
     assert len(seen.controls) == 1
 
 
+def test_what_is_told_of_ourselves_waits_for_a_restart_and_is_named(written):
+    seen, reload = begun(written)
+    written[1](BEFORE + "metrics: {series: 9}\nlog: {level: debug}\n")
+    reload.take_up()
+    assert seen.well == [(True, ("log", "metrics"))]
+
+
 def test_a_reload_that_fails_changes_nothing(written):
     seen, reload = begun(written)
     written[1](BEFORE + "tock: 1\n")

@@ -54,7 +54,7 @@ def hot(value, cursor="1"):
 
 
 class Running:
-    def __init__(self, folder, source, once=False, over=lambda journal: journal):
+    def __init__(self, folder, source, once=False, over=lambda journal: journal, exposed=None):
         self.stores = Stores(folder, rules())
         house = House(
             rulebook=rules(),
@@ -67,7 +67,7 @@ class Running:
         )
         self.stop = threading.Event()
         self.service = Service(house, self.stop, clock, once=once)
-        self.live = Live(self.service, "test", clock, folder=folder)
+        self.live = Live(self.service, "test", clock, folder=folder, exposed=exposed)
         self.service.watch = self.live.recent.add
         self.code = None
         self.thread = threading.Thread(target=self._run)

@@ -17,6 +17,7 @@ from watchkeeper.observe import SPANS, STAGES
 from watchkeeper.observe.events import BY_NAME, EVENTS
 from watchkeeper.observe.metrics import BY_NAME as METRICS
 from watchkeeper.observe.metrics import PROCESS
+from watchkeeper.observe.settings import Exposed
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "watchkeeper"
@@ -34,7 +35,7 @@ def calls():
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             told = ast.unparse(node.func)
-            if re.fullmatch(r"log\.(debug|info|warning|error|exception)", told) or (
+            if re.fullmatch(r"(?:self\._)?log\.(debug|info|warning|error|exception)", told) or (
                 "get_logger(" in told
             ):
                 yield path, node.func.attr, node
@@ -73,7 +74,8 @@ def test_the_catalogues_in_the_documents_are_written_from_the_tables(name):
 def exposed(tmp_path_factory):
     """The metrics of a house in which a little of everything has happened, in both formats."""
     source = Asking([hot(0.2), hot(0.99, "2")], name="scrape")
-    with Running(tmp_path_factory.mktemp("house"), source) as house:
+    told = Exposed(series=10)
+    with Running(tmp_path_factory.mktemp("house"), source, exposed=told) as house:
         house.until(lambda: house.live.status()["counts"]["scored"] == 2)
         house.until(lambda: house.service.witness.meters.counters["decisions_total"])
         house.live.objectives.look()
@@ -95,6 +97,19 @@ def test_what_is_exposed_is_in_the_table_and_the_other_way_round(exposed):
             labels = {frozenset(s.labels) - {"le"} for s in one.samples}
             assert metric is not None
             assert labels <= {frozenset(metric.labels)}, one.name
+
+
+def test_a_series_is_told_with_its_score_when_it_is_asked_for(exposed):
+    (plain, _), _ = exposed
+    (scores,) = [
+        one for one in families(plain.decode()) if one.name.endswith("series_anomaly_score")
+    ]
+    ((_, labels, score, *_),) = scores.samples
+    assert labels == {
+        "entity_type": "host", "entity": "a", "metric": "system.cpu.utilization",
+        "attributes": "{}",
+    }  # fmt: skip
+    assert score >= 0
 
 
 def test_openmetrics_is_given_to_those_who_accept_it(exposed):

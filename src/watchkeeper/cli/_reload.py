@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from watchkeeper.service import House
 
 # what a reload leaves as it is
-AT_START = ("data", "reserve", "listen", "access", "openid", "tls", "receivers", "engine")
+AT_START = (
+    "data", "reserve", "listen", "access", "openid", "tls", "receivers", "engine",
+    "log", "tracing", "metrics",
+)  # fmt: skip
 SHOWN = 5  # changes named in one line of log or status; the journal has all
 
 Read = Callable[["Keeper | None"], "Config"]

@@ -136,7 +136,14 @@ def _serve(
 
         service = Service(furnished(settings), stop, now, once=once, witness=witness)
         service.features.ask = offer(service.features.flags).get_boolean_value
-        live = Live(service, "this fleet", now, exposed=settings.metrics, folder=settings.data)
+        live = Live(
+            service,
+            "this fleet",
+            now,
+            exposed=settings.metrics,
+            folder=settings.data,
+            reserve=settings.reserve,
+        )
         service.watch = live.recent.add
         if door is None:
             return service.run()

@@ -26,6 +26,7 @@ from watchkeeper.reports._words import rfc3339
 from watchkeeper.results import HEALTH_FILE, health_rows
 from watchkeeper.service import Service
 from watchkeeper.sources import Source
+from watchkeeper.store.reserve import NOTHING, Reserve
 
 COUNT_EVERY = Millis(60_000)
 REJECTS_SHOWN = 50  # journal entries with rejects
@@ -35,7 +36,7 @@ class Live(Shown):
     """The view of one service that http shows.
 
     :param exposed: what `/metrics` tells.
-    :param folder: of the stores; None: nothing is kept there.
+    :param folder: of the stores; None: nothing is kept there. :param reserve: what is left free.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class Live(Shown):
         *,
         exposed: Exposed | None = None,
         folder: Path | None = None,
+        reserve: Reserve = NOTHING,
     ) -> None:
         super().__init__(service, title, clock)
-        self._exposed, self._folder = exposed or Exposed(), folder
+        self._exposed, self._folder, self._reserve = exposed or Exposed(), folder, reserve
         self.objectives = Objectives(service, folder, clock)
         self._given_up: tuple[Millis, int] | None = None  # orders, as counted when
         self._reload = (True, clock())  # how the last reading of the configuration went, and when
@@ -168,7 +170,8 @@ class Live(Shown):
         """Return the house's own metrics and their content type, as the client accepts them."""
         told = Told(
             self.service, self.objectives, self.status(), self._current(), self._reload,
-            self._exposed, self._folder, self._orders_given_up(), self._clock(),
+            self._exposed, self.first(self._exposed.series), self._folder, self._reserve,
+            self._orders_given_up(), self._clock(),
         )  # fmt: skip
         return exposed(told, accept)
 

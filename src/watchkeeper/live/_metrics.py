@@ -5,6 +5,7 @@ Most are made when somebody asks, from what is known anyway; the hot path does n
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,8 @@ from watchkeeper.observe.logs import LINES
 from watchkeeper.observe.metrics import PROCESS, family
 from watchkeeper.observe.settings import Exposed
 from watchkeeper.service import Service
+from watchkeeper.shown import Said
+from watchkeeper.store.reserve import Reserve
 
 STATES = tuple(State)
 BITS = 12  # hexadecimal digits of the checksum: 48 bits, which a float holds exactly
@@ -34,6 +37,7 @@ class Told(NamedTuple):
     """What the exposition is made of.
 
     :param status: as `Live.status` tells it. :param current: the health of each entity.
+    :param series: what some series said last. :param reserve: what is left free of the disk.
     :param reload: whether the last reading of the configuration went well, and the last that did.
     """
 
@@ -43,7 +47,9 @@ class Told(NamedTuple):
     current: Sequence[Assessed]
     reload: tuple[bool, Millis]
     exposed: Exposed
+    series: Sequence[tuple[tuple[str, str, str], Said]]
     folder: Path | None
+    reserve: Reserve
     given_up: int
     now: Millis
 
@@ -62,6 +68,7 @@ def exposed(told: Told, accept: str = "") -> tuple[bytes, str]:
         *_progress(told),
         *_outbox(told),
         *_health(told),
+        *_bands(told),
         *_promised(told),
         *told.service.witness.meters.families(),
         *(one for one in _PROCESS.collect() if one.name in _STEMS),
@@ -122,6 +129,8 @@ def _disk(told: Told) -> Iterator[Metric]:
     if told.folder is not None:
         disk = os.statvfs(told.folder)
         yield _one("disk_free_bytes", disk.f_bavail * disk.f_frsize)
+        kept = told.reserve.kept(disk.f_blocks * disk.f_frsize)
+        yield _one("disk_reserve_bytes", kept)
 
 
 def _sources(told: Told) -> Iterator[Metric]:
@@ -196,6 +205,18 @@ def _health(told: Told) -> Iterator[Metric]:
     pairs = {one: one.entity.partition(":")[::2] for one in named}
     yield _many("health_score", {p: o.health for o, p in pairs.items() if o.health is not None})
     yield _many("anomaly_score", {pair: one.score for one, pair in pairs.items()})
+
+
+def _bands(told: Told) -> Iterator[Metric]:
+    """Tell of each series what is known: no band before there is one."""
+    said = {
+        (*entity.partition(":")[::2], metric, attributes): one
+        for (entity, metric, attributes), one in told.series
+    }
+    for name in ("expected", "lower", "upper", "score"):
+        known = {key: getattr(one, name) for key, one in said.items()}
+        family_name = "series_anomaly_score" if name == "score" else name
+        yield _many(family_name, {key: v for key, v in known.items() if not math.isnan(v)})
 
 
 def _promised(told: Told) -> Iterator[Metric]:

@@ -151,6 +151,20 @@ class Recent:
                 if slot >= 0 and self._last[slot] >= 0
             }
 
+    def first(self, count: int) -> list[tuple[tuple[str, str, str], Floats]]:
+        """Return what the first series by (entity, metric, attributes) said last, as `newest` does.
+
+        Of those that are kept and have said something lately.
+        """
+        if count == 0:
+            return []
+        with self._lock:
+            slots = np.flatnonzero((self._owner >= 0) & (self._last > self._now - HELD))
+            owners, said, names = self._owner[slots].tolist(), self._newest[slots], self._series
+        keys = [(names.owners[s], names.metrics[s], names.attributes[s]) for s in owners]
+        order = sorted(range(len(keys)), key=keys.__getitem__)[:count]
+        return [(keys[place], said[place]) for place in order]
+
     def places(self, metric: str, attributes: str) -> list[Place]:
         """Return what the series of one name last said, one element an entity that has it."""
         with self._lock:

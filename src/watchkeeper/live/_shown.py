@@ -91,6 +91,10 @@ class Shown:
         """Return what the series of an entity said last, by (metric, attributes)."""
         return {name: Said(*row.tolist()) for name, row in self.recent.newest(entity).items()}
 
+    def first(self, count: int) -> list[tuple[tuple[str, str, str], Said]]:
+        """Return what the first series by (entity, metric, attributes) said last."""
+        return [(name, Said(*row.tolist())) for name, row in self.recent.first(count)]
+
     def silent(self, entity: str) -> list[tuple[str, str, Millis]]:
         """Return the series of an entity that are silent though they should not be.
 

@@ -23,6 +23,8 @@ class Metric(NamedTuple):
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _SLOW = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
+SERIES = ("entity_type", "entity", "metric", "attributes")  # attributes: canonical JSON
+
 STAGES = {
     "House": (
         Metric("build_info", "info", "Version and rulebook of what is running.",
@@ -39,6 +41,7 @@ STAGES = {
         Metric("restart_needed", "gauge",
                "Changed fields of the configuration that only a restart takes up."),
         Metric("disk_free_bytes", "gauge", "Room on the disk of journal and ledger."),
+        Metric("disk_reserve_bytes", "gauge", "How much of that disk is kept free."),
         Metric("disk_full", "gauge", "1 when the last look found no room above the reserve."),
         Metric("log_lines_total", "counter", "Lines of log, by level.", ("level",)),
         Metric("spans_total", "counter",
@@ -98,6 +101,11 @@ STAGES = {
         Metric("anomaly_score", "gauge", "Above 1 is anomalous.", ("entity_type", "entity")),
         Metric("entities_not_shown", "gauge",
                "Entities beyond `metrics: entities`, told in `entities` only."),
+        Metric("expected", "gauge", "What the newest sample of a series was expected to be.",
+               SERIES),
+        Metric("lower", "gauge", "Below it that sample would have been out of its band.", SERIES),
+        Metric("upper", "gauge", "Above it that sample would have been out of its band.", SERIES),
+        Metric("series_anomaly_score", "gauge", "Above 1 that sample was anomalous.", SERIES),
         Metric("ledger_lag_entries", "gauge", "Journal entries that are not concluded."),
         Metric("ledger_lag_seconds", "gauge", "Age of the last tick that was evaluated."),
         Metric("decision_latency_seconds", "histogram",

@@ -58,10 +58,15 @@ class Exposed:
 
     :param entities: of how many entities health and anomaly score are told one by one, the first
         by name; 0 for none. Each costs two series in your Prometheus.
+    :param series: of how many series the band and anomaly score of the newest sample are told, the
+        first by name of those in memory; 0 for none. Each costs four series in your Prometheus.
     """
 
     entities: int = 200
+    series: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.entities <= 1_000_000:
             raise ConfigError(f"entities: {self.entities} is not within 0 and 1000000")
+        if not 0 <= self.series <= 10_000:
+            raise ConfigError(f"series: {self.series} is not within 0 and 10000")
