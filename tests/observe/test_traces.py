@@ -12,8 +12,12 @@ import jsonschema
 import pytest
 from tests.commands import process
 from tests.observe.otlp_collector import listening
+from tests.test_intake import NOW, begun, push
+from tests.test_intake import line as sample
 
+from watchkeeper.journal.sqlite import Sqlite
 from watchkeeper.observe.events import BY_NAME, schema
+from watchkeeper.observe.spans import Spans
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{CALLER}-01"
@@ -163,6 +167,25 @@ def test_a_slow_bucket_leads_to_its_trace(run):
         "watchkeeper_request_duration_seconds_bucket", TRACE
     ) in exemplars  # fmt: skip
     assert re.search(r'watchkeeper_spans_total\{outcome="exported"\} [1-9]', metrics)
+
+
+def test_without_traces_a_request_makes_neither_context_nor_span(tmp_path, monkeypatch):
+    """However many requests share a round, no more is made than for one."""
+    journal = Sqlite(path=tmp_path / "journal.sqlite").open()
+    intake, made = begun(journal), []
+    whole = Spans.child
+    monkeypatch.setattr(Spans, "child", lambda *of: made.append("child") or whole(*of))
+    monkeypatch.setattr(Spans, "finish", lambda _self, name, *_, **__: made.append(name))
+    counts = []
+    for requests in (1, 40):
+        told = [push(intake, sample(at=NOW + requests + k)) for k in range(requests)]
+        assert intake.round(0)
+        assert all(one[0].accepted == 1 for one in told)
+        counts.append(made.copy())
+        made.clear()
+    journal.close()
+    assert counts[0] == counts[1]
+    assert "ingest" in counts[0], "of a round it is made"
 
 
 @pytest.mark.parametrize("status", [503, 400])

@@ -12,6 +12,7 @@ of it, as long as this process remembers (`Spans.carry`).
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 import secrets
 import time
@@ -59,6 +60,8 @@ class _Here(NamedTuple):
     entry: int | None  # the journal's offset
 
 
+# Ids of spans are no secret, and are drawn for every piece of work: without a system call each.
+_ids = random.Random(secrets.randbits(128))  # noqa: S311
 RUN = Context(secrets.token_hex(16), secrets.token_hex(8))  # of what belongs to no piece of work
 _here: ContextVar[_Here | None] = ContextVar("here", default=None)
 
@@ -156,7 +159,7 @@ class Spans:
     def child(self, parent: Context | None = None) -> Context:
         """Return a new context under a parent; under the one of this thread without any."""
         parent = parent or here()[0]
-        return Context(parent.trace, secrets.token_hex(8), parent.sampled)
+        return Context(parent.trace, f"{_ids.getrandbits(64):016x}", parent.sampled)
 
     def caller(self, headers: Mapping[str, str]) -> Context | None:
         """Return the context a request came with, if any."""
