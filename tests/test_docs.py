@@ -143,3 +143,11 @@ def test_collectors_of_the_documents_are_collectors(block, tmp_path):
     (source,) = config.load([file], {}).sources
     fields = {field.name for field in dataclasses.fields(source)}
     assert not {one for one in fields if f"`{one}`" not in text("docs/collectors.md")}
+
+
+def test_every_test_that_is_said_to_hold_a_promise_exists():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text("docs/reliability.md"))
+    rows = re.findall(r"^\| ([PACD]\d+) \|.*`tests/", text("docs/reliability.md"), re.MULTILINE)
+    assert len(rows) == len(set(rows)) == 35
+    for path, name in named:
+        assert re.search(rf"^def {name}\(", text(path), re.MULTILINE), f"{path}::{name}"

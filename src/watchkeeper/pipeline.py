@@ -36,6 +36,7 @@ from watchkeeper.model import (
     Millis,
     Offset,
     Order,
+    Receipt,
     Step,
     canonical,
 )
@@ -252,16 +253,39 @@ def act(
     limit: int,
     witness: Witness | None = None,
 ) -> int:
-    """Carry out at most `limit` due orders and record what came of each; return how many."""
+    """Carry out at most `limit` due orders of each action and record what came of each.
+
+    :return: how many there were.
+    """
     witness = witness or Witness()
+
+    def keep(receipt: Receipt) -> bool:
+        ledger.settle(receipt)
+        return True
+
     due = ledger.outbox(now(), limit)
     for order, attempts in due:
-        with witness.acting(order, attempts + 1) as work:
-            result = _perform(order, actions)
-            came = receipt(order, attempts + 1, now(), result)
-            ledger.settle(came)
-            witness.settled(order, came, work)
+        attempt(order, attempts + 1, actions, now=now, keep=keep, witness=witness)
     return len(due)
+
+
+def attempt(
+    order: Order,
+    number: int,
+    actions: Mapping[str, Action],
+    *,
+    now: Callable[[], Millis],
+    keep: Callable[[Receipt], bool],
+    witness: Witness,
+) -> None:
+    """Carry out one order, for the `number`-th time.
+
+    :param keep: records what came of it; False when it no longer can.
+    """
+    with witness.acting(order, number) as work:
+        came = receipt(order, number, now(), _perform(order, actions))
+        if keep(came):
+            witness.settled(order, came, work)
 
 
 def _perform(order: Order, actions: Mapping[str, Action]) -> str | Exception:

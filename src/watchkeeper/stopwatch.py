@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,14 +12,14 @@ Around = Callable[[str], AbstractContextManager[Any]]
 
 
 class Stopwatch:
-    """Adds up the processor seconds of the calling thread by stage. One thread a stage.
+    """Adds up the processor seconds of the calling thread by stage.
 
     :param around: gives what else goes on around each stage, such as a span.
     """
 
     def __init__(self, around: Around = lambda _stage: nullcontext()) -> None:
         self.seconds: dict[str, float] = {}
-        self._around = around
+        self._around, self._adding = around, threading.Lock()
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -29,4 +30,5 @@ class Stopwatch:
                 yield
         finally:
             spent = time.thread_time() - began
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+            with self._adding:
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + spent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from watchkeeper import config
 from watchkeeper.errors import ConfigError, InputError, RequestError
 from watchkeeper.identity import Identity
 from watchkeeper.journal import _samples
+from watchkeeper.model import Millis
 from watchkeeper.policies._cel import condition
 from watchkeeper.receivers import Delivery, Limits, Received, Receiver
 from watchkeeper.receivers.alerts import Alerts
@@ -20,7 +22,12 @@ from watchkeeper.receivers.influx import Influx
 from watchkeeper.receivers.json_lines import JsonLines
 from watchkeeper.receivers.otlp import Otlp
 from watchkeeper.receivers.remote_write import RemoteWrite
+from watchkeeper.sources import _snmp_interfaces as interfaces
+from watchkeeper.sources import _snmp_sensors as sensors
+from watchkeeper.sources._devices import Device, Said
 from watchkeeper.sources._exposition import Reader
+from watchkeeper.sources._found import collected
+from watchkeeper.sources._snmp_walk import Tables
 
 AT = 1_750_000_000_000
 FIRST = {"content-type": "application/x-protobuf"}
@@ -65,6 +72,31 @@ def exposition(data: bytes) -> None:
             continue
 
 
+COLUMNS = (
+    *interfaces.WHOLE, *interfaces.FIXED, *interfaces.EXTENDED, *interfaces.NARROW,
+    *sensors.SENSORS, *sensors.PARTS,
+)  # fmt: skip
+
+
+def snmp(data: bytes) -> None:
+    """Make readings of what an agent answered: any value in any column, of any row.
+
+    A value is written as its column, its row, its kind, its length, and its bytes.
+    """
+    tables: Tables = {column: {} for column in COLUMNS}
+    while len(data) > 4:
+        column, first, second, kind, length = data[:5]
+        raw, data = data[5 : 5 + length], data[5 + length :]
+        value = (int.from_bytes(raw, signed=True), raw, tuple(raw))[kind % 3]
+        index = (first, second) if second else (first,)
+        tables[COLUMNS[column % len(COLUMNS)]][index] = value
+    said, leaf = Said(Millis(AT)), Device("leaf1", "127.0.0.1", 161)
+    interfaces.tell(said, leaf, tables)
+    sensors.tell(said, leaf, tables)
+    assert all(math.isfinite(reading.value) for reading in said.readings)
+    collected(said.readings, said.unread, "snmp: leaf1")
+
+
 def journal_record(data: bytes) -> None:
     """Read samples as the journal packs them; whatever their bytes are, memory is safe."""
     try:
@@ -100,6 +132,7 @@ TARGETS: dict[str, Target] = {
     "json_lines": pushed(JsonLines(), "/api/v1/samples", {}),
     "alerts": pushed(Alerts(), "/api/v1/alerts/webhook", JSON),
     "exposition": exposition,
+    "snmp": snmp,
     "journal_record": journal_record,
     "configuration": configuration,
     "policy": policy,

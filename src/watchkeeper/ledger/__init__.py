@@ -72,8 +72,9 @@ class Ledger(Protocol):
     def outbox(self, now: Millis, limit: int) -> list[tuple[Order, int]]:
         """Return the oldest open orders that are due, each with its attempts so far.
 
-        An order waits for the older ones of its action and entity, so that the word that all is
-        well never overtakes the alarm.
+        At most `limit` of each action, so that none crowds out another. An order waits for the
+        older ones of its action and entity, so that the word that all is well never overtakes the
+        alarm.
         """
 
     def owed(self) -> tuple[int, Millis | None]:

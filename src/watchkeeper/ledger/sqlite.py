@@ -167,7 +167,7 @@ class SqliteLedger:
         return None
 
     def outbox(self, now: Millis, limit: int) -> list[tuple[Order, int]]:
-        """Return the oldest open orders that are due, each with its attempts so far."""
+        """Return the oldest open orders that are due, `limit` of each action, with attempts."""
         rows = self._file.query(SQL["outbox"], (now, limit))
         return [(Order(*row[:6]), row[6]) for row in rows]
 

@@ -180,11 +180,15 @@ select entity from (select distinct entity from health)
 where entity not in (select name from entity) limit 1;
 
 -- name: outbox
-select key, action, decision, entity, created, payload, attempts from orders as mine
-where due is not null and due <= ? and not exists (
-    select 1 from orders as older where older.due is not null and older.action = mine.action
-    and older.entity = mine.entity and older.id < mine.id
-) order by created, id limit ?;
+-- Of each action by itself, so that one with many orders leaves room for the others.
+select key, action, decision, entity, created, payload, attempts from (
+    select *, row_number() over (partition by action order by created, id) as place
+    from orders as mine
+    where due is not null and due <= ? and not exists (
+        select 1 from orders as older where older.due is not null and older.action = mine.action
+        and older.entity = mine.entity and older.id < mine.id
+    )
+) where place <= ? order by created, id;
 
 -- name: owed
 select count(*), min(created) from orders where due is not null;

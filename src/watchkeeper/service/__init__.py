@@ -1,4 +1,4 @@
-"""Run the verbs until told to stop: a thread a source, one to ingest, one to decide, one to act.
+"""Run the verbs until told to stop: a thread a source, one to ingest, one to decide, one an action.
 
     sources, receivers ─► intake ─► JOURNAL ─► decide ─► LEDGER ─► act
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import structlog
 
-from watchkeeper import core, pipeline
+from watchkeeper import core
 from watchkeeper.core import Observed
 from watchkeeper.core.state import Rulebook, State
 from watchkeeper.errors import InputError, StoreError, StoreFull, WatchkeeperError
@@ -31,6 +31,7 @@ from watchkeeper.observe.witness import Witness
 from watchkeeper.pipeline import Decider
 from watchkeeper.service._collecting import Collecting
 from watchkeeper.service._house import House, Progress
+from watchkeeper.service._lanes import Lanes
 from watchkeeper.service._steady import Steady
 from watchkeeper.sources import Reader, Source, pause
 
@@ -46,6 +47,7 @@ COMPLAIN = 60.0  # seconds between two lines of log about the same lasting troub
 ACT_EVERY = 0.5  # seconds between looks into the outbox
 SETTLE = 10_000  # ms that the end of a run may lie ahead of the clock
 DRAIN = 7.0  # seconds in which all stages finish what they have; 10 s is the promise
+LAST = 2.0  # of these, for orders that are under way when all is decided
 LEAVE = 0.5  # seconds more for a thread that was told to end late
 
 
@@ -349,18 +351,25 @@ class Service:
         self._stages["decide"].set()
 
     def _act(self) -> None:
-        while True:
-            finished = self._stages["decide"].is_set()
-            if self.degraded:
-                return
-            with self.progress.spent("act"):
-                actions = self.features.acting(self.house.actions, self.house.rulebook)
-                self.progress.attempts += pipeline.act(
-                    self.house.ledger, actions, now=self.clock, limit=32, witness=self.witness
-                )
-            if finished:
-                return
-            self._stages["decide"].wait(ACT_EVERY)
+        lanes = Lanes(
+            self.house.ledger, self.clock, self.witness, self.progress,
+            start=self._thread, full=self._complain, broken=self._degrade,
+        )  # fmt: skip
+        try:
+            while not self.degraded:
+                finished = self._stages["decide"].is_set()
+                end = min(self._late, time.monotonic() + (DRAIN if self._once else LAST))
+                if finished:
+                    lanes.wait(end)
+                lanes.look(self.features.acting(self.house.actions, self.house.rulebook))
+                if finished:
+                    lanes.wait(end)
+                    break
+                self._stages["decide"].wait(ACT_EVERY)
+        except StoreError as error:
+            self._degrade(error)
+        finally:
+            lanes.end()
 
     def _thread(self, name: str, work: Callable[..., None], *args: Any) -> threading.Thread:
         def guarded() -> None:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import threading
@@ -39,6 +40,11 @@ PAGE_BYTES = 8192
 TROUBLE = (apsw.Error, UnicodeDecodeError)  # what a read can raise
 DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError)
 DISTRUST_HINT = "see the system's log for this disk; then start again, which rewrites the store"
+HINTS = {
+    errno.EACCES: "the user that runs watchkeeper must own this folder",
+    errno.ENOENT: "was the folder moved away? bring it back, then start again",
+    errno.EROFS: "mount this disk for writing, then start again",
+}  # anything else is an error of the disk
 
 
 def _nothing(point: str) -> None:
@@ -233,7 +239,8 @@ class StoreFile:
             return self._corrupt(str(error))
         if isinstance(error, apsw.BusyError | apsw.LockedError):
             return StoreLocked(f"{self.path}: {error}", hint="another program holds this database")
-        return StoreError(f"{self.path}: {error}", hint=DISTRUST_HINT)
+        hint = HINTS.get(getattr(error, "errno", 0), DISTRUST_HINT)
+        return StoreError(f"{self.path}: {error}", hint=hint)
 
     def _corrupt(self, what: str) -> CorruptionError:
         return CorruptionError(f"{self.path}: {what}", hint="restore this file from a backup")
@@ -386,6 +393,6 @@ def _take(path: Path, name: str) -> int:
 
 def _is_full(error: Exception) -> bool:
     if isinstance(error, OSError):
-        return error.errno == 28  # ENOSPC
+        return error.errno == errno.ENOSPC
     # SQLite says so when it cannot grow its shared-memory file, which only a full disk refuses.
     return getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
