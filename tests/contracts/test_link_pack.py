@@ -148,8 +148,8 @@ def test_what_a_switch_writes_is_a_value_in_our_unit_or_in_quarantine(field, tex
 
 
 def judged(said: Said):
-    keys, samples, unread = collected(said.readings, said.unread, "test")
-    return check([LINK], Batch("test", Cursor("1"), keys, samples, unread), NOW)
+    found = collected(said.readings, said.unread, "test")
+    return check([LINK], Batch("test", Cursor("1"), found.keys, found.samples, found.unread), NOW)
 
 
 def test_everything_the_collectors_say_is_in_the_contract():
