@@ -15,7 +15,7 @@ from tests.commands import finished, process
 from tests.secrets import recorded
 
 from watchkeeper import config, plugins
-from watchkeeper.config import _plugs, _secrets
+from watchkeeper.config import _plugs, _schema, _secrets
 from watchkeeper.journal.sqlite import Sqlite as Journal
 from watchkeeper.ledger.sqlite import Sqlite as Ledger
 from watchkeeper.model import canonical
@@ -39,6 +39,7 @@ SOURCES = {
             "queries: [{{name: q, sql: 'select 1 as one'}}]"],
 }  # fmt: skip
 ACTIONS = {
+    "alertmanager": ["url: 'http://{echo}/teams/{url}'"],
     "webhook": ["url: 'http://{echo}/services/{url}?token={url}', secret: {secret}, "
                 "headers: {{Authorization: 'Bearer {headers}'}}"],
 }  # fmt: skip
@@ -47,6 +48,10 @@ SECRETS = {
               "client_secret: {client_secret}"],
     "vault": ["address: 'http://{echo}', token: {token}",
               "address: 'http://{echo}', role_id: r, secret_id: {secret_id}"],
+}  # fmt: skip
+SECTIONS = {
+    "tracing": "endpoint: 'http://{echo}/v1/traces', sample: 1.0, timeout: 1s, "
+               "headers: {{Authorization: 'Bearer {headers}'}}",
 }  # fmt: skip
 USED = {"sources": SOURCES, "actions": ACTIONS, "secrets": SECRETS}
 
@@ -73,10 +78,27 @@ def test_every_slot_of_every_type_is_in_the_scenario():
             assert not missing, f"{family}.{kind}: add it to the tables of this test"
 
 
+def test_every_slot_of_every_section_is_in_the_scenario():
+    """And what is named like a secret is one, or names a file that only holds it."""
+    for name, section in _schema.SECTIONS.items():
+        types = _plugs.types_of(section)
+        slots = [field for field, type_ in types.items() if _secrets.holds(type_)]
+        missing = [field for field in slots if f"{{{field}}}" not in SECTIONS.get(name, "")]
+        assert not missing, f"{name}: add it to the tables of this test"
+        words = ("secret", "password", "token", "header", "credential")
+        named = {field for field in types if any(word in field for word in words)}
+        assert named == set(slots), f"{name}: a secret is of type Secret"
+
+
 def written(slots, folder):
     """Return a configuration in which every slot holds a mark."""
     lines = ["version: 1", f"data: {folder}", "tick: 100ms", "packs: [host@1, generic@1]"]
-    lines += ["flags:", "  action.webhook: true", *(f"  source.{kind}: true" for kind in SOURCES)]
+    lines += [
+        "flags:",
+        "  action.webhook: true",
+        "  action.alertmanager: true",
+        *(f"  source.{kind}: true" for kind in SOURCES),
+    ]
     lines += ["sources:", "  - {type: host, interval: 1s}"]
     for kind, ways in SOURCES.items():
         lines += [
@@ -85,6 +107,8 @@ def written(slots, folder):
             else f"  - {{type: {kind}, interval: 2s, timeout: 1s, {one.format_map(slots)}}}"
             for one in ways
         ]
+    lines.append("log: {level: debug}")
+    lines += [f"{name}: {{{text.format_map(slots)}}}" for name, text in SECTIONS.items()]
     lines.append("actions:")
     for kind, ways in ACTIONS.items():
         lines += [f"  {kind}: {{type: {kind}, {one.format_map(slots)}}}" for one in ways]
@@ -93,7 +117,10 @@ def written(slots, folder):
         lines += [
             f"  {kind}{n}: {{type: {kind}, {one.format_map(slots)}}}" for n, one in enumerate(ways)
         ]
-    lines += ["policies:", "  - {name: any, when: 'health <= 100.0', action: [webhook],"]
+    lines += [
+        "policies:",
+        "  - {name: any, when: 'health <= 100.0', action: [webhook, alertmanager],",
+    ]
     lines += ["     mode: auto, resolve: true, cooldown: 0s}"]
     return "\n".join([*lines, ""])
 
@@ -159,6 +186,8 @@ def test_no_secret_comes_out_of_a_house_that_runs_fails_and_is_reloaded(tmp_path
         try:
             until(lambda: told(url, "/-/ready") == "ready\n")
             until(lambda: [one for one in heard if one.path.startswith("/services/")])
+            until(lambda: [one for one in heard if one.path.startswith("/teams/")])
+            until(lambda: [one for one in heard if one.path == "/v1/traces"])
             failing = until(
                 lambda: (
                     (s := json.loads(told(url, "/api/v1/status"))["data"])

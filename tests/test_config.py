@@ -114,7 +114,7 @@ def test_every_field_arrives(here):
     assert own["silent"].hold == 300_000  # from a file of its own, with ${HOLD}
     assert list(loaded.actions) == ["log", "receiver"]
     receiver = loaded.actions["receiver"]
-    assert receiver.url == "http://127.0.0.1:9/hooks/${id}"
+    assert receiver.url.reveal() == "http://127.0.0.1:9/hooks/${id}"
     assert receiver.secret.reveal() == Path("receiver.secret").read_text().strip()
     assert receiver.timeout == 2.0
     assert loaded.engine.workers == 1

@@ -307,7 +307,7 @@ def test_a_receiver_that_refuses_is_met_with_the_secret_as_it_is_by_now(kept_fil
     keeper.adopt({"file": File()})
     secret = keeper.secret(Reference("file", str(kept_file)))
     with Receiver(Says(401), Says(401), Says(200)) as receiver:
-        hook = Webhook(receiver.url, headers={"X-Key": secret})
+        hook = Webhook(Secret(receiver.url), headers={"X-Key": secret})
         with pytest.raises(ActionRefused):
             hook.perform(order())
         kept_file.write_text("rotated")

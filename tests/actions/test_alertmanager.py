@@ -14,6 +14,7 @@ import pytest
 from watchkeeper.actions.alertmanager import Alertmanager
 from watchkeeper.errors import ActionRefused, ConfigError
 from watchkeeper.model import Millis
+from watchkeeper.secret import Secret
 from watchkeeper.testing.actions import action_checks, order
 
 CONFIG = "route: {receiver: none}\nreceivers: [{name: none}]\n"
@@ -78,7 +79,7 @@ def alerts(server, name):
 
 
 def test_a_firing_alert_carries_who_why_and_where_to_look(server):
-    said = Alertmanager(server, labels={"site": "fra1"}).perform(now_order("firing", "a"))
+    said = Alertmanager(Secret(server), labels={"site": "fra1"}).perform(now_order("firing", "a"))
     assert said == f"firing at {server}"
     (alert,) = alerts(server, "a")
     assert alert["labels"] == {
@@ -99,7 +100,7 @@ def test_a_firing_alert_carries_who_why_and_where_to_look(server):
 
 
 def test_resolving_ends_the_same_alert(server):
-    action = Alertmanager(server + "/")
+    action = Alertmanager(Secret(server + "/"))
     action.perform(now_order("firing", "b"))
     assert len(alerts(server, "b")) == 1
     assert action.perform(now_order("resolved", "b")) == f"resolved at {server}"
@@ -107,7 +108,7 @@ def test_resolving_ends_the_same_alert(server):
 
 
 def test_the_same_order_again_is_still_one_alert(server):
-    action, it = Alertmanager(server), now_order("firing", "c")
+    action, it = Alertmanager(Secret(server)), now_order("firing", "c")
     action.perform(it)
     action.perform(it)
     assert len(alerts(server, "c")) == 1
@@ -115,30 +116,30 @@ def test_the_same_order_again_is_still_one_alert(server):
 
 @pytest.mark.parametrize("check", list(action_checks()), ids=lambda c: c.__name__)
 def test_the_checks_of_every_action_hold_against_the_real_one(server, check):
-    check(lambda: Alertmanager(server))
+    check(lambda: Alertmanager(Secret(server)))
 
 
 def test_what_alertmanager_calls_malformed_is_refused_with_its_words(server):
     fact = json.loads(order().payload) | {"starts_at": "yesterday"}
     with pytest.raises(ActionRefused, match=r"HTTP 400: .*yesterday"):
-        Alertmanager(server).perform(dataclasses.replace(order(), payload=json.dumps(fact)))
+        Alertmanager(Secret(server)).perform(dataclasses.replace(order(), payload=json.dumps(fact)))
 
 
 def test_hostile_names_arrive_as_they_are(server):
     name = 'x"}<script>{{ 7*7 }}é'
-    Alertmanager(server).perform(now_order("firing", name))
+    Alertmanager(Secret(server)).perform(now_order("firing", name))
     assert f"host:{name}" in {a["labels"]["entity"] for a in get(server + "/api/v2/alerts")}
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "{}", '{"policy":"p","phase":"sideways"}'])
 def test_a_payload_that_is_no_decision_is_refused(payload):
     with pytest.raises(ActionRefused, match="no decision"):
-        Alertmanager("http://h").alert(dataclasses.replace(order(), payload=payload))
+        Alertmanager(Secret("http://h")).alert(dataclasses.replace(order(), payload=payload))
 
 
 def test_the_same_order_always_makes_the_same_alert():
-    alert = Alertmanager("http://h", keep=60).alert(order())
-    assert alert == Alertmanager("http://h", keep=60).alert(order())
+    alert = Alertmanager(Secret("http://h"), keep=60).alert(order())
+    assert alert == Alertmanager(Secret("http://h"), keep=60).alert(order())
     assert alert["startsAt"] == "2024-01-02T23:55:00.000Z"
     assert alert["endsAt"] == "2024-01-03T00:01:00.000Z"
 
@@ -147,14 +148,14 @@ def test_an_unknown_health_and_an_untyped_entity_have_their_words():
     bare = dataclasses.replace(
         order(entity="web"), payload='{"policy":"p","phase":"firing","health":null}'
     )
-    alert = Alertmanager("http://h").alert(bare)
+    alert = Alertmanager(Secret("http://h")).alert(bare)
     assert alert["labels"] == {"alertname": "p", "entity": "web"}
     assert alert["annotations"]["description"] == "health unknown"
 
 
 @pytest.mark.parametrize(
-    "fields", [{"url": "h:9093"}, {"keep": 0}, {"timeout": -1}, {"labels": {"a-b": "c"}}]
+    "fields", [{"url": Secret("h:9093")}, {"keep": 0}, {"timeout": -1}, {"labels": {"a-b": "c"}}]
 )
 def test_what_cannot_work_is_refused_at_start(fields):
     with pytest.raises(ConfigError):
-        Alertmanager(**{"url": "http://h", **fields})
+        Alertmanager(**{"url": Secret("http://h"), **fields})

@@ -31,7 +31,7 @@ def test_the_signature_is_the_one_of_the_standard():
 
 def test_a_receiver_with_the_secret_can_verify_body_key_and_time():
     with Receiver() as receiver:
-        Webhook(receiver.url + "/hook?a=b", secret=Secret("plain text")).perform(order())
+        Webhook(Secret(receiver.url + "/hook?a=b"), secret=Secret("plain text")).perform(order())
     (got,) = receiver.requests
     stamp = got.headers["webhook-timestamp"]
     assert abs(int(stamp) - time.time()) < 60
@@ -46,13 +46,15 @@ def test_a_receiver_with_the_secret_can_verify_body_key_and_time():
 
 def test_without_a_secret_nothing_is_signed():
     with Receiver() as receiver:
-        assert Webhook(receiver.url).perform(order()) == f"HTTP 200 from {receiver.url}"
+        assert Webhook(Secret(receiver.url)).perform(order()) == f"HTTP 200 from {receiver.url}"
     assert "webhook-signature" not in receiver.requests[0].headers
 
 
 def test_own_headers_travel_along():
     with Receiver() as receiver:
-        Webhook(receiver.url, headers={"Authorization": Secret("Bearer x")}).perform(order())
+        Webhook(Secret(receiver.url), headers={"Authorization": Secret("Bearer x")}).perform(
+            order()
+        )
     assert receiver.requests[0].headers["Authorization"] == "Bearer x"
 
 
@@ -69,14 +71,14 @@ def test_no_receiver_holds_us_longer_than_the_timeout(says):
     with Receiver(says) as receiver:
         began = time.monotonic()
         with pytest.raises(ActionRetry, match=r"within 0\.4 s"):
-            Webhook(receiver.url, timeout=0.4).perform(order())
+            Webhook(Secret(receiver.url), timeout=0.4).perform(order())
         assert time.monotonic() - began < 2
 
 
 def test_secrets_show_in_no_printed_form_and_no_error():
     with Receiver(Says(400), Says(503)) as receiver:
         action = Webhook(
-            f"{receiver.url}/services/{CANARY}?token={CANARY}",
+            Secret(f"{receiver.url}/services/{CANARY}?token={CANARY}"),
             secret=Secret(CANARY),
             headers={"Authorization": Secret(f"Bearer {CANARY}")},
         )
@@ -93,7 +95,7 @@ def test_a_receiver_that_echoes_the_request_does_not_make_us_tell_secrets():
     echo = f"bad token {CANARY} on /services/{CANARY}-path, Bearer {CANARY}-token".encode()
     with Receiver(Says(403, echo)) as receiver:
         action = Webhook(
-            f"{receiver.url}/services/{CANARY}-path",
+            Secret(f"{receiver.url}/services/{CANARY}-path"),
             secret=Secret(CANARY),
             headers={"Authorization": Secret(f"Bearer {CANARY}-token")},
         )
@@ -108,19 +110,19 @@ def test_a_refusal_repeats_the_words_of_the_receiver():
         Receiver(Says(422, b"no such field: health")) as receiver,
         pytest.raises(ActionRefused, match="HTTP 422: no such field: health"),
     ):
-        Webhook(receiver.url).perform(order())
+        Webhook(Secret(receiver.url)).perform(order())
 
 
 def test_a_name_that_does_not_resolve_is_tried_again():
     with pytest.raises(ActionRetry):
-        Webhook("http://watchkeeper.invalid/", timeout=5).perform(order())
+        Webhook(Secret("http://watchkeeper.invalid/"), timeout=5).perform(order())
     with pytest.raises(ActionRetry):
-        Webhook(f"http://{'a' * 70}.invalid/", timeout=5).perform(order())
+        Webhook(Secret(f"http://{'a' * 70}.invalid/"), timeout=5).perform(order())
 
 
 def test_https_to_a_plain_server_is_tried_again_and_says_so():
     with Receiver() as receiver, pytest.raises(ActionRetry, match="https://127"):
-        Webhook(receiver.url.replace("http", "https"), timeout=2).perform(order())
+        Webhook(Secret(receiver.url.replace("http", "https")), timeout=2).perform(order())
 
 
 @pytest.mark.parametrize(
@@ -142,12 +144,29 @@ def test_https_to_a_plain_server_is_tried_again_and_says_so():
 )
 def test_what_cannot_work_is_refused_at_start(fields, said):
     with pytest.raises(ConfigError, match=said) as caught:
-        Webhook(**fields)
+        Webhook(**fields | {"url": Secret(fields["url"])})
     assert CANARY not in str(caught.value)
 
 
 def test_the_body_survives_any_characters():
     hostile = order(entity='host:"\u2028</script>\x00é')
     with Receiver() as receiver:
-        Webhook(receiver.url).perform(hostile)
+        Webhook(Secret(receiver.url)).perform(hostile)
     assert json.loads(receiver.requests[0].body)["entity"] == hostile.entity
+
+
+def test_a_url_that_is_kept_elsewhere_is_read_again_when_it_is_refused(tmp_path):
+    with Receiver(Says(403), Says(200)) as receiver:
+        kept = [f"{receiver.url}/first-token"]
+        action = Webhook(Secret(lambda: kept[0]))
+        kept[0] = f"{receiver.url}/second-token"
+        with pytest.raises(ActionRetry, match="changed since") as caught:
+            action.perform(order())
+        assert "token" not in str(caught.value)
+        assert action.perform(order()) == f"HTTP 200 from {receiver.url}"
+        assert [one.path for one in receiver.requests] == ["/first-token", "/second-token"]
+        kept[0] = "ftp://elsewhere/third-token"
+        action.url.renew()
+        with pytest.raises(ActionRetry, match="not an http") as caught:
+            action.perform(order())
+        assert "third" not in str(caught.value)

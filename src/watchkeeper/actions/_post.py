@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 import httpcore
 
-from watchkeeper.errors import ActionRefused, ActionRetry
-from watchkeeper.exchange import Bounded, trust, why
+from watchkeeper.errors import ActionRefused, ActionRetry, ConfigError
+from watchkeeper.exchange import Bounded, checked_url, trust, why
 from watchkeeper.model import Millis
-from watchkeeper.secret import hidden
+from watchkeeper.secret import Secret, hidden
 
 READ_MAX = 64 * 1024  # bytes of an answer
 RETRY = frozenset({408, 425, 429})  # and every 5xx: the receiver may take it later
@@ -51,6 +51,23 @@ def shown_url(url: str) -> str:
     """Return scheme and host only: paths of chat services carry their secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def address(url: Secret) -> str:
+    """Return the URL to post to, as it is kept now.
+
+    :raises ActionRetry: it cannot be had, or what it was changed to is no URL.
+    """
+    try:
+        return checked_url(url.reveal())
+    except ConfigError as error:
+        raise ActionRetry(f"url: {error.args[0]}", hint=error.hint) from None
+
+
+def words_of(url: str) -> list[str]:
+    """Return the parts of a URL that may be its secret."""
+    parts = urlsplit(url)
+    return [part for part in (*parts.path.split("/"), parts.query) if len(part) > 8]
 
 
 def post(

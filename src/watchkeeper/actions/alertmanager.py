@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from watchkeeper.actions._post import post, shown_url
-from watchkeeper.errors import ActionRefused, ConfigError
+from watchkeeper.actions._post import Unknown, address, post, shown_url, words_of
+from watchkeeper.errors import ActionRefused, ActionRetry, ConfigError
 from watchkeeper.exchange import checked_url
 from watchkeeper.model import Order, Phase, canonical
+from watchkeeper.secret import Secret, changed
 
 
 @dataclass(frozen=True)
@@ -24,19 +25,20 @@ class Alertmanager:
     """An Alertmanager to post to.
 
     :param url: its base, such as http://alertmanager:9093; redirects are not followed.
+        Only its host is ever printed.
     :param labels: added to every alert, such as {"site": "fra1"}; they are part of its identity.
     :param keep: seconds an alert stays up without being resolved or sent again.
     :param timeout: seconds for the whole exchange.
     :raises ConfigError: the URL or a label name cannot be used.
     """
 
-    url: str = field(repr=False)
+    url: Secret = field(repr=False)
     labels: Mapping[str, str] = field(default_factory=dict)
     keep: float = 86_400.0
     timeout: float = 10.0
 
     def __post_init__(self) -> None:
-        checked_url(self.url)
+        checked_url(self.url.reveal())
         if not (self.timeout > 0 and self.keep > 0):
             raise ConfigError("alertmanager: timeout and keep must be above 0 seconds")
         for name in self.labels:
@@ -51,11 +53,19 @@ class Alertmanager:
         :raises ActionRefused: it says the alert is malformed, or the payload is no decision.
         """
         alert = self.alert(order)
-        url = self.url.rstrip("/") + "/api/v2/alerts"
+        url = address(self.url)
         headers = {"Content-Type": "application/json", "Idempotency-Key": order.key}
-        post(url, canonical([alert]).encode(), headers, self.timeout)
+        where = url.rstrip("/") + "/api/v2/alerts"
+        body = canonical([alert]).encode()
+        try:
+            post(where, body, headers, self.timeout, words_of(url))
+        except Unknown as error:
+            if not changed((self.url,)):
+                raise
+            hint = "the URL has changed since; trying with the new one"
+            raise ActionRetry(str(error.args[0]), hint=hint) from None
         state = "resolved" if alert["endsAt"] == alert["annotations"]["at"] else "firing"
-        return f"{state} at {shown_url(self.url)}"
+        return f"{state} at {shown_url(url)}"
 
     def alert(self, order: Order) -> dict[str, Any]:
         """Return the alert of one order, as API v2 has it. The same order, the same alert.

@@ -16,9 +16,8 @@ import hmac
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
-from watchkeeper.actions._post import Unknown, post, shown_url
+from watchkeeper.actions._post import Unknown, address, post, shown_url, words_of
 from watchkeeper.errors import ActionRetry, ConfigError
 from watchkeeper.exchange import checked_url
 from watchkeeper.model import Order
@@ -35,7 +34,7 @@ OURS = frozenset(
 class Webhook:
     """A receiver of orders as JSON.
 
-    :param url: where to post; redirects are not followed.
+    :param url: where to post; redirects are not followed. Only its host is ever printed.
     :param secret: signs each request when given; `whsec_…` is base64, anything else is taken as
         it is. Never printed.
     :param headers: more request headers, such as Authorization. Values are never printed.
@@ -43,13 +42,13 @@ class Webhook:
     :raises ConfigError: the URL, the secret or a header cannot be used.
     """
 
-    url: str = field(repr=False)
+    url: Secret = field(repr=False)
     secret: Secret = Secret()
     headers: Mapping[str, Secret] = field(default_factory=dict)
     timeout: float = 10.0
 
     def __post_init__(self) -> None:
-        checked_url(self.url)
+        checked_url(self.url.reveal())
         _key(self.secret.reveal())
         if not self.timeout > 0:
             raise ConfigError(f"webhook: timeout {self.timeout} is not above 0 seconds")
@@ -61,9 +60,10 @@ class Webhook:
                 raise ConfigError(f"webhook: header {name!r} holds characters HTTP cannot carry")
 
     def __repr__(self) -> str:
+        where = shown_url(self.url.reveal())
         secret = f", secret={self.secret}" if self.secret else ""
         names = f", headers={sorted(self.headers)}" if self.headers else ""
-        return f"Webhook(url={shown_url(self.url)}/…{secret}{names}, timeout={self.timeout:g})"
+        return f"Webhook(url={where}/…{secret}{names}, timeout={self.timeout:g})"
 
     def perform(self, order: Order) -> str:
         """Post the payload once; any 2xx is done.
@@ -75,14 +75,14 @@ class Webhook:
         try:
             return self._posted(order)
         except Unknown as error:
-            if not changed((self.secret, *self.headers.values())):
+            if not changed((self.url, self.secret, *self.headers.values())):
                 raise
             hint = "the secret has changed since; trying with the new one"
             raise ActionRetry(str(error.args[0]), hint=hint) from None
 
     def _posted(self, order: Order) -> str:
         body = order.payload.encode()
-        secret = self.secret.reveal()
+        url, secret = address(self.url), self.secret.reveal()
         headers = {
             **{name: value.reveal() for name, value in self.headers.items()},
             "Content-Type": "application/json",
@@ -97,14 +97,12 @@ class Webhook:
             timestamp = int(time.time())
             headers["webhook-timestamp"] = str(timestamp)
             headers["webhook-signature"] = signature(secret, order.key, timestamp, body)
-        answer = post(self.url, body, headers, self.timeout, self._secrets())
-        return f"HTTP {answer.status} from {shown_url(self.url)}"
+        answer = post(url, body, headers, self.timeout, self._secrets(url))
+        return f"HTTP {answer.status} from {shown_url(url)}"
 
-    def _secrets(self) -> list[str]:
+    def _secrets(self, url: str) -> list[str]:
         words = [word for value in self.headers.values() for word in value.reveal().split()]
-        parts = urlsplit(self.url)
-        path = [part for part in (*parts.path.split("/"), parts.query) if len(part) > 8]
-        return [self.secret.reveal(), *(word for word in words if len(word) >= 8), *path]
+        return [self.secret.reveal(), *(word for word in words if len(word) >= 8), *words_of(url)]
 
 
 def signature(secret: str, identifier: str, timestamp: int, body: bytes) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from watchkeeper.errors import WatchkeeperError
+from watchkeeper.secret import Secret
 
 if TYPE_CHECKING:
     from watchkeeper.config import Config
@@ -73,7 +74,7 @@ def _places(settings: Config) -> Iterator[Place]:
     for what, plug in named:
         for field in ADDRESSES:
             if text := getattr(plug, field, ""):
-                yield from _of_url(what, str(text))
+                yield from _of_url(what, text.reveal() if isinstance(text, Secret) else str(text))
         for text in getattr(plug, "http", ()):
             yield from _of_url(what, text)
         yield from _of_targets(what, plug)

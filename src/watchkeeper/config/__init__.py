@@ -214,7 +214,7 @@ def _assembled(
     tls = fill(Tls, parts["tls"], ("tls",), found)
     sources = _built("sources", parts["sources"], found, keeper)
     engine = assemble("engines", parts["engine"], ("engine",), found)
-    log, tracing, metrics = (fill(TOLD[name], parts[name], (name,), found) for name in TOLD)
+    log, tracing, metrics = (fill(TOLD[name], parts[name], (name,), found, keeper) for name in TOLD)
     _check_names(sources, parts["sources"], "sources", found)
     _check_names(receivers, parts["receivers"], "receivers", found)
     _check_routes(receivers, parts["receivers"], found)

@@ -12,12 +12,13 @@ import hmac
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from watchkeeper import plugins
 from watchkeeper.config import _secrets
 from watchkeeper.config._plugs import types_of
 from watchkeeper.config._problems import path_text, shown
+from watchkeeper.config._schema import SECTIONS
 from watchkeeper.config._yaml import Node, Step
 from watchkeeper.secret import SHOWN
 
@@ -78,10 +79,15 @@ def _step(item: Node, index: int) -> Step:
 
 
 def _closed(node: Node, path: Sequence[Step]) -> set[str]:
-    """Return the fields of a plug that are not shown: secrets, and what its own text leaves out."""
+    """Return the fields that are not shown: secrets, and what a plug's own text leaves out."""
     kind = node.value.get("type") if isinstance(node.value, dict) else None
-    if kind is None or not path or path[0] not in FAMILIES:
+    family = str(path[0]) if path else ""
+    plug: Any
+    if len(path) == 1 and family in SECTIONS:
+        plug = SECTIONS[family]
+    elif kind is not None and family in FAMILIES:
+        plug = plugins.load({"engine": "engines"}.get(family, family), str(kind.value))
+    else:
         return set()
-    plug = plugins.load({"engine": "engines"}.get(str(path[0]), str(path[0])), str(kind.value))
     quiet = {field.name for field in dataclasses.fields(plug) if not field.repr}
     return quiet | {name for name, type_ in types_of(plug).items() if _secrets.holds(type_)}

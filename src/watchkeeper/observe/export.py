@@ -6,6 +6,7 @@ drops, so the queue is ours.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -22,11 +23,14 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from watchkeeper import __version__
 from watchkeeper.observe.settings import Tracing
 from watchkeeper.observe.spans import Context, Span
+from watchkeeper.secret import hidden
 
 EVERY = 1.0  # seconds between two exports, unless much waits
 BATCH = 512  # spans in one export
 KINDS = {"receive": SpanKind.SERVER, "act": SpanKind.CLIENT}
 SCOPE = InstrumentationScope("watchkeeper", __version__)
+# The SDK logs what a receiver answers, which may repeat what we showed it. We tell failures.
+logging.getLogger(OTLPSpanExporter.__module__).disabled = True
 
 Failed = Callable[[str, int], None]
 
@@ -46,9 +50,9 @@ class Exporter:
             "service.version": __version__,
             "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
         })  # fmt: skip
-        self._out = OTLPSpanExporter(
-            settings.endpoint, headers=dict(settings.headers), timeout=settings.timeout
-        )
+        self._settings = settings
+        self._shown = self._headers()  # what the receiver is shown of us now
+        self._out = self._opened()
         self._much, self._over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
         self._thread.start()
@@ -61,6 +65,13 @@ class Exporter:
         self._waiting.append(span)
         if len(self._waiting) >= BATCH:
             self._much.set()
+
+    def _headers(self) -> dict[str, str]:
+        return {name: value.reveal() for name, value in self._settings.headers.items()}
+
+    def _opened(self) -> OTLPSpanExporter:
+        at = self._settings
+        return OTLPSpanExporter(at.endpoint, headers=self._shown, timeout=at.timeout)
 
     def close(self, seconds: float) -> None:
         """Send what waits, for at most so long; what is left is lost and counted."""
@@ -88,9 +99,14 @@ class Exporter:
     def _sent(self, some: Sequence[Span]) -> str:
         """Send spans; return why not, or nothing."""
         try:
+            now = self._headers()
+            if now != self._shown:  # a secret was renewed where it is kept
+                self._out.shutdown()  # type: ignore[no-untyped-call]
+                self._shown = now
+                self._out = self._opened()
             result = self._out.export([_readable(one, self._resource) for one in some])
         except Exception as error:  # tracing ends nothing
-            return f"{type(error).__name__}: {error}"
+            return hidden(f"{type(error).__name__}: {error}", self._shown.values())
         return "" if result is SpanExportResult.SUCCESS else "the collector did not take them"
 
 

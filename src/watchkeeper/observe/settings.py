@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from watchkeeper.errors import ConfigError
 from watchkeeper.exchange import checked_url
+from watchkeeper.secret import Secret
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "text", "json"]
@@ -38,7 +40,7 @@ class Tracing:
     endpoint: str = ""
     sample: float = 0.05
     queue: int = 4096
-    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     timeout: float = 10.0
 
     def __post_init__(self) -> None:

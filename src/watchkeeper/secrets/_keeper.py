@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from watchkeeper.secrets import Door, Store
 
 ROUND = 30.0  # seconds between two looks at what is due
-STAND_IN = "stand-in-for-a-secret"
+STAND_IN = "https://stand-in-for-a-secret.invalid"  # passes for a URL too
 
 
 class Reference(NamedTuple):
