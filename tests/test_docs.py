@@ -85,7 +85,8 @@ def test_the_documented_defaults_are_the_defaults():
 
 
 def test_every_top_level_field_is_documented():
-    documented = re.findall(r"^\| `(\w+)` \|", text("docs/configuration.md"), re.MULTILINE)
+    fields = text("docs/configuration.md").partition("## Profiles")[0]
+    documented = re.findall(r"^\| `(\w+)` \|", fields, re.MULTILINE)
     assert documented == list(_settings.Settings.model_fields)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ def check(
     syntax_only: bool = False,
     offline: bool = False,
     strict: bool = False,
+    profile: str = "",
     output: Output = "text",
 ) -> int:
     """Check configuration files and packs, and whether what they name is there.
@@ -47,6 +49,8 @@ def check(
         Make no connections to sources and actions.
     strict
         Warnings are failures.
+    profile
+        dev, staging or prod, as `run --profile` takes it.
     output
         text or json.
     """
@@ -61,10 +65,12 @@ def check(
         checked.append(_facts(f"pack {name}", problems))
     if layers or not files:
         keeper = Keeper(blind=syntax_only)
-        settings, problems = config.survey(layers, os.environ, keeper=keeper)
+        overlay = json.dumps({"profile": profile}) if profile else ""
+        settings, problems = config.survey(layers, os.environ, overlay, keeper)
         name = ", ".join(str(path) for path in layers) or "the defaults"
         facts = _facts(f"configuration {name}", problems)
         if settings is not None:
+            facts |= {"profile": settings.profile, "differs": config.of_profile(settings)}
             facts |= _around(settings, syntax_only=syntax_only, offline=offline)
         checked.append(facts)
         keeper.close()
@@ -125,6 +131,9 @@ def _text(facts: dict[str, Any]) -> str:
     if not facts["problems"]:
         missing, warnings = facts.get("missing", ()), facts.get("warnings", ())
         lines = [f"{facts['name']}: {'not all is there' if missing else 'ok'}"]
+        if facts.get("profile"):
+            differs = "; ".join(f"{path}: {value}" for path, value in facts["differs"].items())
+            lines.append(f"  profile {facts['profile']}, under what the files say: {differs}")
         lines += [f"  missing: {one}" for one in missing]
         return "\n".join([*lines, *(f"  warning: {one}" for one in warnings)])
     lines = [f"{facts['name']}: {len(facts['problems'])} to fix"]

@@ -42,6 +42,7 @@ def run(
     data: Path | None = None,
     once: bool = False,
     dry_run: bool = False,
+    profile: str = "",
     log_level: Literal["debug", "info", "warning", "error"] | None = None,
     log_format: Literal["auto", "text", "json"] | None = None,
 ) -> int:
@@ -70,6 +71,8 @@ def run(
         Poll each source once, decide, and exit.
     dry_run
         Decide, but owe nothing, whatever the policies' modes are.
+    profile
+        dev, staging or prod: what lies under the configuration; docs/configuration.md lists it.
     log_level
         The least that is worth a line of log; info unless configured.
     log_format
@@ -84,7 +87,7 @@ def run(
 
     def read(keeper: Keeper | None) -> Config:
         where = str(data) if data else None
-        return configured(config, keeper, listen=listen, data=where, log=said)
+        return configured(config, keeper, listen=listen, data=where, log=said, profile=profile)
 
     return _serve(read(Keeper()), read, _told_to_stop(), once=once, dry_run=dry_run)
 
@@ -165,12 +168,13 @@ def _furnished(settings: Config, journal: Journal, ledger: Ledger, *, dry_run: b
     from watchkeeper import config
     from watchkeeper.service import House
 
+    dry = dry_run or settings.dry_run
     for kind in settings.experimental:
         structlog.get_logger("watchkeeper").warning(
             "detector_off", detector=kind, detail="it is experimental; see flags:"
         )
     return House(
-        rulebook=config.without_acts(settings.rules) if dry_run else settings.rules,
+        rulebook=config.without_acts(settings.rules) if dry else settings.rules,
         sources=settings.sources,
         journal=journal,
         ledger=ledger,

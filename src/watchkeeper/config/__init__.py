@@ -17,7 +17,7 @@ import pydantic
 from watchkeeper import plugins
 from watchkeeper.access.settings import Access, OpenId, Tls
 from watchkeeper.actions import Action
-from watchkeeper.config import _packs
+from watchkeeper.config import _packs, _profiles
 from watchkeeper.config._layers import merge_all, substitute
 from watchkeeper.config._plugs import assemble, build, fill
 from watchkeeper.config._problems import ordered, problem, refuse, shown, suggestion, translate
@@ -48,6 +48,7 @@ __all__ = [
     "default",
     "known_flags",
     "load",
+    "of_profile",
     "read_duration",
     "read_listen",
     "read_rulebook",
@@ -65,6 +66,7 @@ class Config:
     """One house as configured.
 
     :param rules: what everything is judged by. :param data: folder of journal and ledger.
+    :param profile: which one lies under the files; empty without. :param dry_run: nothing is owed.
     :param reserve: what is left free of the disk of that folder.
     :param switches: the flag of each source, by the source's name.
     :param experimental: configured detectors that no flag switches on.
@@ -75,6 +77,8 @@ class Config:
     """
 
     rules: Rulebook
+    profile: str
+    dry_run: bool
     data: Path
     reserve: Reserve
     listen: Listen
@@ -138,8 +142,10 @@ def survey(
             found.append(problem(root, (), f"must be a mapping, got {shown(root, ())}"))
         elif root is not None:
             layers.append(substitute(root, env, found))
-    if overlay:
-        layers.append(parse(overlay, "<command line>"))
+    over = [parse(overlay, "<command line>")] if overlay else []
+    if layers:
+        profile = _profiles.named(layers, env, over, found)
+        layers = [*([profile] if profile else []), *layers, *over]
     keeper = keeper or Keeper()
     before = keeper.stores
     config = _assembled(layers, env, files, found, keeper) if layers else None
@@ -162,6 +168,12 @@ def survey_pack(folder: Path) -> tuple[str, tuple[Problem, ...]]:
 def shipped_packs() -> list[Path]:
     """Return the folders of the packs that come with the program."""
     return list(_packs.shipped().values())
+
+
+def of_profile(config: Config) -> dict[str, str]:
+    """Return what holds where profiles differ, by path; nothing without a profile."""
+    paths = [one.path for one in _profiles.DIFFERENCES] if config.profile else []
+    return {path: config.written.values[path][0] for path in paths}
 
 
 def rulebook(config: Config) -> dict[str, Any]:
@@ -233,9 +245,9 @@ def _assembled(
     rules = compose(settings.tick, contracts, detectors, health, policies, flags, needs)
     data, packs = Path(settings.data), tuple(settings.packs)
     return Config(
-        rules, data, reserve, settings.listen, access, openid, tls, packs, tuple(receivers),
-        limits, tuple(sources), switches, asleep, actions, engine, log, tracing, metrics, files,
-        keeper, written(root),
+        rules, settings.profile, settings.dry_run, data, reserve, settings.listen, access, openid,
+        tls, packs, tuple(receivers), limits, tuple(sources), switches, asleep, actions, engine,
+        log, tracing, metrics, files, keeper, written(root),
     )  # fmt: skip
 
 

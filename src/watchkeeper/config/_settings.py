@@ -18,6 +18,8 @@ DETECTORS = ("robust", "seasonal", "level_shift", "flatline", "absence", "bounds
 TOLD = {"log": Log, "tracing": Tracing, "metrics": Exposed}  # what the house tells of itself
 
 DEFAULTS = f"""\
+profile: ""
+dry_run: false
 tick: 1s
 data: ./watchkeeper-data
 reserve: {{}}
@@ -101,6 +103,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     version: Literal[1] = Field(description="Version of the configuration format.")
+    profile: str = Field(
+        description="What lies under this configuration: dev, staging or prod; nothing without."
+    )
+    dry_run: bool = Field(description="Decide, but owe nothing, whatever the policies' modes are.")
     tick: Annotated[Millis, BeforeValidator(_tick)] = Field(
         description="How often health and policies are evaluated, a duration: 100ms to 1d."
     )
