@@ -37,7 +37,7 @@ def check(
 
       watchkeeper check
       watchkeeper check watchkeeper.yaml site/
-      watchkeeper check --syntax-only watchkeeper.yaml     where nothing of it is at hand
+      watchkeeper check --syntax-only watchkeeper.yaml   with nothing of it at hand
 
     Parameters
     ----------
