@@ -10,6 +10,7 @@ import pytest
 from tests.pushing import Plain, delivery
 from tests.test_pipeline import CPU, batch, rules
 
+from watchkeeper import traffic as traffic_module
 from watchkeeper.errors import Malformed, Overloaded, OverQuota, StoreError, StoreFull, TooLarge
 from watchkeeper.intake import COST_MIN, Intake
 from watchkeeper.journal.sqlite import Sqlite
@@ -105,6 +106,50 @@ def test_requests_that_wait_together_become_one_entry_and_each_gets_its_own_answ
     traffic = intake.traffic
     assert (traffic.offered, traffic.accepted, traffic.rejected, traffic.shed) == (5, 3, 2, 0)
     assert traffic.requests == {("plain", "partly"): 2, ("plain", "stored"): 1}
+
+
+def meanwhile(intake, first, second):
+    """Push `first`, and `second` while the round of the first is made; return what is told."""
+    told, one = [], delivery(first, "", NOW)
+    intake.reserve(COST_MIN)
+    intake.deliver(PLAIN, one, lambda _: told.append(push(intake, second)))
+    assert intake.round(0)
+    return told[0]
+
+
+def test_whom_a_small_round_answered_joins_who_came_meanwhile(journal, monkeypatch):
+    monkeypatch.setattr(traffic_module, "GATHER", 60.0)
+    intake = begun(journal)
+    second = meanwhile(intake, line("host:a"), line("host:b"))
+    rounds = threading.Thread(target=intake.round, args=(0,))
+    rounds.start()
+    again = push(intake, line("host:a", at=NOW + 5))
+    rounds.join(30)
+    assert not rounds.is_alive()
+    assert second == again == [Received(offered=1, accepted=1)]
+    assert journal.head() == 2
+
+
+def test_a_lone_sender_and_one_after_a_pause_wait_for_nobody(journal, monkeypatch):
+    monkeypatch.setattr(traffic_module, "GATHER", 3_600.0)
+    intake = begun(journal)
+    for name in ("host:a", "host:b"):
+        told = push(intake, line(name))
+        assert intake.round(0)
+        assert told == [Received(offered=1, accepted=1)]
+    monkeypatch.setattr(traffic_module, "GATHER", 0.0)
+    told = meanwhile(intake, line("host:c"), line("host:d"))
+    assert intake.round(0)
+    assert told == [Received(offered=1, accepted=1)]
+
+
+def test_after_a_round_that_was_worth_it_nobody_is_waited_for(journal, monkeypatch):
+    monkeypatch.setattr(traffic_module, "GATHER", 3_600.0)
+    monkeypatch.setattr(traffic_module, "WORTH", 1)
+    intake = begun(journal)
+    told = meanwhile(intake, line("host:a"), line("host:b"))
+    assert intake.round(0)
+    assert told == [Received(offered=1, accepted=1)]
 
 
 def test_what_cannot_be_decoded_costs_only_itself(journal):

@@ -6,7 +6,7 @@
 
 One thread makes the rounds. A round takes what is there, up to a good entry's worth, and makes it
 durable with one fsync; while it does, the next round's requests gather. So a lone request waits for
-nobody, and under load requests share their fsync.
+nobody, and under load requests share their fsync (`traffic.Gathering`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from watchkeeper.observe.witness import Witness
 from watchkeeper.pipeline import Offer
 from watchkeeper.receivers import Decoder, Delivery, Limits, Outcome, Received, Receiver, faults
 from watchkeeper.stopwatch import Stopwatch
-from watchkeeper.traffic import Quota, Traffic
+from watchkeeper.traffic import Gathering, Quota, Traffic
 
 log = structlog.get_logger("watchkeeper")
 
@@ -94,6 +94,7 @@ class Intake:
         self._bytes = 0  # of requests, read in part or waiting
         self._sources = 0  # bytes of batches waiting
         self._changed = threading.Condition()
+        self._gathering = Gathering(self._changed, self._items)
 
     def adopt(self, contracts: Sequence[Contract]) -> None:
         """Check by these contracts from the next round on. Called between rounds."""
@@ -195,6 +196,7 @@ class Intake:
         if not self._waited(timeout):
             self._look_for_room()
             return False
+        self._gathering.wait()
         with self._witnessed() as work:
             items = self._taken()
             return self._made_durable(items, work.context) if items else False
@@ -232,6 +234,7 @@ class Intake:
         for (item, _), one in zip(done, checked, strict=True):
             self._stored(item, one)
         self.traffic.check()
+        self._gathering.ended([one.offered for one in checked])
         return True
 
     def _look_for_room(self) -> None:
@@ -247,7 +250,8 @@ class Intake:
         """Tell everybody who waits, or comes later, that nothing was stored: the last round was."""
         with self._changed:
             self._over = why
-            items, self._items = list(self._items), deque()
+            items = list(self._items)
+            self._items.clear()
         for item in items:
             self._tell(item, Overloaded(why, retry_after=AGAIN))
 

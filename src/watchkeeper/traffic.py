@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 
 from watchkeeper.receivers import Limits
+
+WORTH = 16_384  # samples that are worth a round of their own
+GATHER = 0.005  # seconds after a smaller round in which those it answered may come again
 
 
 @dataclass
@@ -63,3 +68,32 @@ class Quota:
         self._new = min(limits.tenant_new_series, self._new + limits.tenant_new_series * spent / 60)
         most = float(limits.tenant_samples)
         self._samples = min(most, self._samples + most * spent)
+
+
+class Gathering:
+    """Lets those come again whom a small round has just answered, before the next one begins.
+
+    A few senders that each wait for their answer would otherwise take turns, and each pay for a
+    round alone. A lone sender, or who comes after a pause, waits for nobody.
+
+    :param changed: notified when something came; its lock guards `waiting`.
+    """
+
+    def __init__(self, changed: threading.Condition, waiting: Sized) -> None:
+        self._changed, self._waiting = changed, waiting
+        self._expected = 0  # of those who wait for the next round
+        self._until = 0.0
+
+    def ended(self, offered: Sequence[int]) -> None:
+        """A round has answered requests of so many samples each."""
+        small = sum(offered) < WORTH
+        self._expected = len(offered) + len(self._waiting) if small else 0
+        self._until = time.monotonic() + GATHER
+
+    def wait(self) -> None:
+        """Wait for whom the last round answered, a few milliseconds at most."""
+        with self._changed:
+            while len(self._waiting) < self._expected:
+                left = self._until - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    return

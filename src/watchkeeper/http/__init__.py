@@ -48,7 +48,7 @@ def app(
     """
     gate = Guarded(keeper) if keeper is not None else Open()
     return Starlette(
-        routes=table.routes([*endpoints(view, keeper), *doors], gate),
+        routes=table.routes([*doors, *endpoints(view, keeper)], gate),  # the most asked first
         middleware=[Middleware(Guard, hosts=hosts)],
         exception_handlers={
             HTTPException: answers.refused,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +17,7 @@ SAFE = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_SAFE = [(name.lower().encode(), text.encode()) for name, text in SAFE.items()]
 HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:\[\]/@\s]+)(:[0-9]{1,5})?", re.ASCII)
 
 
@@ -38,9 +39,9 @@ class Guard:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, text in SAFE.items():
-                    headers.setdefault(name, text)
+                headers = list(message["headers"])
+                named = {name for name, _ in headers}
+                message["headers"] = headers + [one for one in _SAFE if one[0] not in named]
             await send(message)
 
         if self.allowed(Headers(scope=scope).getlist("host")):

@@ -190,6 +190,8 @@ def faults(rejected: pa.RecordBatch, origin: str) -> tuple[str, ...]:
 
     :param origin: what the request itself is called in the quarantine.
     """
+    if not rejected.num_rows:
+        return ()
     found = []
     for row in rejected.slice(0, FAULTS).to_pylist():
         place = row["origin"].removeprefix(origin).strip(":")
