@@ -53,8 +53,8 @@ def test_a_full_disk_is_answered_with_503_and_waited_for(house, disk):
         assert not house.ready()
         assert house.ask("/-/healthy")[0] == 200
         ballast.unlink()
-        house.until(lambda: sender.send() == 200, 20)
-        house.until(house.ready, 20)
+        house.until(lambda: sender.send() == 200, 60)
+        house.until(house.ready, 60)
     house.stop()
     house.prove()
     assert {one.time for one in house.samples()} == set(range(START, START + sender.stored))
