@@ -47,9 +47,9 @@ def planted() -> dict[str, str]:
     return {
         "watchkeeper-token": f"token: {token}",
         "aws-access-token": f"aws_access_key_id = {cloud}",
-        "private-key": "-----BEGIN EC PRIVATE KEY-----\n"
-        + secrets.token_hex(48)
-        + "\n-----END EC PRIVATE KEY-----",
+        # In two parts, or this line would be found.
+        "private-key": f"-----BEGIN EC {'PRIVATE'} KEY-----\n{secrets.token_hex(48)}\n"
+        f"-----END EC {'PRIVATE'} KEY-----",
     }
 
 
