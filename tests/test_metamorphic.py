@@ -64,7 +64,7 @@ def a_week_later(rows, _):
 
 
 def decisions(folder, fleet, retold, chance):
-    """What was decided of hosts, oldest first, and how many samples were scored."""
+    """What was decided of hosts, oldest first; within a tick by name, whoever came first."""
     later = WEEK if retold is a_week_later else 0
     stores = Stores(folder, rules()).begin(START + later)
     for second, rows in enumerate(fleet, 1):
@@ -80,7 +80,7 @@ def decisions(folder, fleet, retold, chance):
         if one.entity.startswith("host:")
     ]
     stores.close()
-    return found[::-1]
+    return sorted(found, key=lambda one: (one[3], one[1], one[0]))
 
 
 @pytest.mark.timeout(600 + 30 * EXAMPLES)

@@ -96,6 +96,7 @@ def test_a_house_shows_its_worst_entity_its_counts_and_its_readiness(tmp_path):
     with Running(tmp_path, Scripted([hot(0.2), hot(0.99, "2")])) as house:
         assert house.live.ready() == (True, "ready")
         house.until(lambda: house.live.status()["counts"]["scored"] == 2)
+        house.until(lambda: house.live.findings().entities)
         findings = house.live.findings()
         (entity,) = findings.entities
         assert (entity.name, str(entity.state)) == ("host:a", "fail")

@@ -5,6 +5,7 @@ each one's own count is compared with the journal, and the ledger is proven.
 """
 
 import contextlib
+import json
 import math
 import os
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 import redis as redis_client
+from tests.commands import finished
 from tests.integration.clients import SCRAPES, Prometheus, Server, node_exporter, program, snippet
 from tests.integration.house import House, Sample, a_house
 from tests.integration.senders import Alertmanager, InfluxOne, InfluxTwo, OpenTelemetry
@@ -108,7 +110,7 @@ def everything_happens(folder, stack):
         "otlp-grpc": OpenTelemetry(
             snippet("otlp-grpc", house.port).replace("4317", str(grpc)), "grpc"
         ),
-        "influx-2": InfluxTwo(snippet("telegraf", house.port)),
+        "influx-2": InfluxTwo(snippet("telegraf", house.port).replace("wk_prod_…", token(house))),
         "influx-1": InfluxOne(snippet("telegraf-1", house.port)),
         "alerts": Alertmanager(folder, snippet("alertmanager", house.port)),
     }
@@ -142,6 +144,14 @@ def everything_happens(folder, stack):
     house.stop()
     house.prove()
     return Story(house, house.samples(), house.rejected(), told, raw, senders)
+
+
+def token(house):
+    """What `watchkeeper token create` shows, once."""
+    named = ("telegraf", "--role", "agent", "--data", house.data)
+    code, out, err = finished("token", "create", *named, "--output", "json")
+    assert code == 0, err
+    return json.loads(out)["token"]
 
 
 def taking(house, more):

@@ -99,5 +99,5 @@ def test_a_reload_takes_up_limits_and_says_what_waits_for_a_restart(tmp_path):
         os.kill(one.child.pid, signal.SIGHUP)
         one.until(lambda: one.status()["restart_for"] == ["reserve", "receivers"])
         one.until(lambda: push(one)[0] == 413)
-        assert '"these changes wait for a restart"' in one.text()
+        one.until(lambda: '"restart_needed"' in one.text())
         assert one.end() == 0

@@ -62,7 +62,7 @@ def registries(folder: Path) -> Iterator[dict[str, str]]:
     _certificates(folder)
     trust = {"SSL_CERT_FILE": str(folder / "ca.pem"), "REQUESTS_CA_BUNDLE": str(folder / "ca.pem")}
     with ExitStack() as running:
-        passwords = {who: secrets.token_urlsafe(18) for who in sorted(set(ACCOUNTS.values()))}
+        passwords = {who: secrets.token_hex(18) for who in sorted(set(ACCOUNTS.values()))}
         for who, password in passwords.items():
             _secret(folder / f"{who}.password", password)
         stages = {}
@@ -116,7 +116,7 @@ def _registry(folder: Path, name: str, who: str, password: str) -> Iterator[str]
 def _index(folder: Path, trust: dict[str, str], passwords: dict[str, str]) -> Iterator[str]:
     """Run a package index behind TLS, with an account and an index a stage; give its address."""
     behind, port = _free_port(), _free_port()
-    at, root = f"https://{HOST}:{port}", secrets.token_urlsafe(18)
+    at, root = f"https://{HOST}:{port}", secrets.token_hex(18)
     data = folder / "index"
     run("devpi-init", "--serverdir", data, "--no-root-pypi", "--root-passwd", root)
     options = ("--host", HOST, "--port", str(behind), "--offline-mode", "--outside-url", at)
