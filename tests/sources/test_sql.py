@@ -174,6 +174,8 @@ def test_nothing_is_ever_written(port, lite, statement):
         assert ask(where, Query(name="long", sql=LONG)).samples.num_rows == 3
 
 
+# SQLAlchemy leaves the cursor of a query that was cancelled to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_slow_query_ends_at_its_deadline(port, lite):
     slow = "SELECT count(*) AS x FROM generate_series(1, 1000000000) a"
     endless = """WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t)

@@ -93,8 +93,10 @@ def run(arguments: list[str]) -> int:
     except WatchkeeperError as error:
         print(f"watchkeeper: {error}", file=sys.stderr)
         return 1
-    except (MemoryError, ImportError) as error:
-        if isinstance(error, ImportError) and "map segment" not in str(error):
+    except (MemoryError, ImportError, SystemError) as error:
+        # Starved of memory, libraries do not map, and the interpreter loses its own exceptions.
+        lost = ("map segment", "without setting an exception", "without exception set")
+        if not isinstance(error, MemoryError) and not any(said in str(error) for said in lost):
             raise
         print(f"watchkeeper: not enough memory (allow the process more): {error}", file=sys.stderr)
         return 1

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal
+
+from watchkeeper.errors import OutputError
 
 SHIPPED = {
     "rules": "rules.yaml",
@@ -15,21 +18,29 @@ SHIPPED = {
 Document = Literal["rules", "dashboard", "scrape", "provisioning", "objectives"]
 
 
-def monitoring(document: Document = "rules", /) -> int:
+def monitoring(document: Document = "rules", /, *, out: Path | None = None) -> int:
     """Print what Prometheus and Grafana need to watch a house.
 
     Examples:
 
-      watchkeeper monitoring rules > /etc/prometheus/rules/watchkeeper.rules.yaml
-      watchkeeper monitoring dashboard > watchkeeper.json
+      watchkeeper monitoring rules --out rules.yaml  for Prometheus
+      watchkeeper monitoring dashboard               for Grafana
 
     Parameters
     ----------
     document
-        rules: recording and alerting rules. dashboard: for Grafana. scrape: for prometheus.yml.
-        provisioning: for Grafana's dashboards folder. objectives: what the house promises.
+        Which: recording and alerting rules, a dashboard for Grafana, the scrape of prometheus.yml,
+        provisioning of the dashboard, or the objectives the house keeps.
+    out
+        A file to write it to, instead of printing it.
     """
-    print(text(document), end="")
+    if out is None:
+        print(text(document), end="")
+        return 0
+    try:
+        out.write_text(text(document), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out}: {error.strerror}") from None
     return 0
 
 
