@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from tests.test_service import Asking, Running, hot
 from tools import catalogue
 
-from watchkeeper.cli.monitoring import SHIPPED, text
+from watchkeeper.cli.monitoring import SHIPPED, monitoring, text
 from watchkeeper.observe import SPANS, STAGES
 from watchkeeper.observe.events import BY_NAME, EVENTS
 from watchkeeper.observe.metrics import BY_NAME as METRICS
@@ -181,9 +181,7 @@ def test_the_dashboard_is_one_that_grafana_reads():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_what_is_shipped_is_printed(name, capsys):
-    from watchkeeper.cli import run
-
-    assert run(["monitoring", name]) == 0
+    assert monitoring(name) == 0
     assert capsys.readouterr().out == (SOURCE / "packs" / "house" / SHIPPED[name]).read_text(
         "utf-8"
     )
