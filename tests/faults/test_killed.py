@@ -34,7 +34,8 @@ def world(tmp_path):
 
 def test_at_every_named_moment(world):
     for point in POINTS:
-        assert any(_killed_at(world, point) for _ in range(3)), f"{point}\n{world.house.said()}"
+        lives = 3 if point.startswith("save") else 1  # one that owes does not save at its end
+        assert any(_killed_at(world, point) for _ in range(lives)), f"{point}\n{world.house.said()}"
     world.check()
 
 
