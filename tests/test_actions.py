@@ -13,6 +13,7 @@ from watchkeeper.actions._post import Later, retry_after
 from watchkeeper.actions.log import Log
 from watchkeeper.errors import ActionRefused, ActionRetry
 from watchkeeper.model import Millis, Order
+from watchkeeper.secret import Secret
 from watchkeeper.testing.actions import Receiver, action_checks, http_checks, order
 
 HTTP = ("webhook", "alertmanager")
@@ -20,7 +21,7 @@ NOW = Millis(1_704_240_000_000)
 
 
 def make(kind: str, url: str):
-    return plugins.load("actions", kind)(url=url)
+    return plugins.load("actions", kind)(url=Secret(url))
 
 
 @pytest.mark.parametrize("kind", plugins.kinds("actions"))
