@@ -204,12 +204,26 @@ def test_a_checkpoint_brings_back_exactly_what_a_replay_would(stores):
     assert ours.checkpoint().body == theirs.checkpoint().body
 
 
+def test_an_orderly_end_keeps_all_state_also_after_silence(stores):
+    telemetry(stores.begin(), seconds=5, hot_from=99)
+    stores.journal.note(Control("stopped", "test", "{}"), Millis(START + 60_000))
+    decider = stores.decider()
+    drain(decider)
+    assert decider.save()
+    assert decider.fold.state.tick > stores.ledger.watermark().tick, "silence commits no step"
+    assert not decider.save(within=-1.0)
+    assert stores.decider().fold.offset == stores.journal.head()
+    telemetry(stores, seconds=62)
+    drain(stores.decider())
+    stores.verify()
+
+
 def test_rejected_samples_of_an_open_tick_survive_a_restart(stores):
     telemetry(stores.begin(), seconds=10, hot_from=99)
     stores.offer([("host:a", CPU, START + 10_500, 9.0)], START + 10_600)
     decider = stores.decider()
     drain(decider)
-    decider.save()  # the one begun before, if any
+    decider.save()  # waits for the one begun before, if any
     assert not decider.save()  # the tick that rejected it is still open
     telemetry(stores, seconds=1, hot_from=99)
     stores.journal.note(Control("heartbeat", "test", "{}"), Millis(START + 13_000))

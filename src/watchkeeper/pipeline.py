@@ -11,6 +11,7 @@ Everything between them is pure, so `replay` over the same journal gives the sam
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,17 +141,17 @@ class Decider:
         self._journal, self._ledger = journal, ledger
         self._watch, self._witness = watch, witness or Witness()
         self._spent = spent if spent is not None else Stopwatch()
-        self._saver = Saver(checkpoint.copied, self._keep, clock)
+        self._clock, self._saver = clock, Saver(checkpoint.copied, self._keep, clock)
         self.fold = Fold(reread, engine)
         newest = ledger.checkpoint()
         restored = checkpoint.load(newest, reread) if newest is not None else None
         if restored is not None:
             self.fold.rulebook, self.fold.state = restored
         mark = ledger.watermark()
-        if mark is not None and mark.offset > journal.head():
+        known = max(self.fold.offset, mark.offset if mark is not None else 0)
+        if known > journal.head():
             raise CorruptionError(
-                f"the ledger has concluded entry {mark.offset}, the journal ends at"
-                f" {journal.head()}",
+                f"the ledger knows of entry {known}, the journal ends at {journal.head()}",
                 hint="restore journal and ledger of the same time from a backup",
             )
         self._done = mark.tick if mark is not None else Millis(0)
@@ -204,16 +205,19 @@ class Decider:
                 raise _differs(step)
             self._owed.popleft()
 
-    def save(self) -> bool:
-        """Keep a checkpoint now, if nothing is pending; return whether one was kept.
+    def save(self, within: float = math.inf) -> bool:
+        """Keep a checkpoint of all that was decided, if nothing is pending; whether one was kept.
 
-        If one is being kept just now, that is the one.
+        One that is being kept just now is waited for.
+
+        :param within: seconds there are for it; none is begun that would take longer.
         """
-        if self._saver.finish():
-            return True
+        begun = self._clock()
+        kept = self._saver.finish()
         now = self.fold.picture()
-        if now is None or now.tick > self._done:
-            return False
+        late = self._clock() - begun + self._saver.took > within
+        if now is None or self._owed or late:
+            return kept
         self._keep(now)
         self._saved = now.tick
         return True
@@ -238,7 +242,7 @@ class Decider:
         if self._done - self._saved < CHECKPOINT_EVERY or not self._saver.ready():
             return
         now = self.fold.picture()
-        if now is not None and now.tick <= self._done and self._saver.go_on(now):
+        if now is not None and self._saver.go_on(now):
             self._saved = now.tick
 
     def _keep(self, now: checkpoint.Picture) -> None:

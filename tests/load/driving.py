@@ -46,7 +46,7 @@ class House:
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [*before, sys.executable, *program, *map(str, arguments)],
-                stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+                stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONFAULTHANDLER": "1"},
                 **options,
             )  # fmt: skip
 
@@ -73,7 +73,7 @@ class House:
         try:
             return self.child.wait(within)
         except subprocess.TimeoutExpired:
-            self.child.kill()
+            self.child.send_signal(signal.SIGABRT)  # where each thread stands
             self.child.wait()
             raise AssertionError(f"not gone in {within} s\n{self.text()}") from None
 

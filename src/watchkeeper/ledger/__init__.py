@@ -67,7 +67,10 @@ class Ledger(Protocol):
         """
 
     def checkpoint(self) -> Checkpoint | None:
-        """Return the newest checkpoint at or before the watermark whose bytes are whole."""
+        """Return the newest checkpoint whose bytes are whole.
+
+        It may know of more than the watermark: silence moves the state on and commits no step.
+        """
 
     def outbox(self, now: Millis, limit: int) -> list[tuple[Order, int]]:
         """Return the oldest open orders that are due, each with its attempts so far.

@@ -34,6 +34,7 @@ class Saver(Generic[P]):
         self._task: Future[P] | None = None
         self._prepared = self._keeps = False
         self._begun, self._next = 0.0, -math.inf
+        self.took = 0.0  # seconds that copying and keeping the last one took
 
     def ready(self) -> bool:
         """Return whether it is time to go on. What went wrong since is raised here."""
@@ -64,5 +65,6 @@ class Saver(Generic[P]):
         try:
             self._keep(still)
         finally:
-            self._next = self._begun + REST * (self._clock() - self._begun)
+            self.took = self._clock() - self._begun
+            self._next = self._begun + REST * self.took
         return still

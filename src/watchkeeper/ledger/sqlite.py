@@ -154,13 +154,8 @@ class SqliteLedger:
                         db.execute(SQL["add_checkpoint"], (tick, offset, length, sha256.digest()))
 
     def checkpoint(self) -> Checkpoint | None:
-        """Return the newest checkpoint at or before the watermark whose bytes are whole."""
-        mark = self.watermark()
-        if mark is None:
-            return None
-        for tick, offset, length, sha in self._file.query(
-            SQL["checkpoints"], (mark.tick, mark.offset)
-        ):
+        """Return the newest checkpoint whose bytes are whole."""
+        for tick, offset, length, sha in self._file.query(SQL["checkpoints"]):
             body = b"".join(part for (part,) in self._file.query(SQL["parts"], (tick,)))
             if len(body) == length and hashlib.sha256(body).digest() == sha:
                 return Checkpoint(Offset(offset), Millis(tick), body)

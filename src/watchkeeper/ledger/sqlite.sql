@@ -277,8 +277,7 @@ delete from checkpoint_part where rowid in (
 );
 
 -- name: checkpoints
-select tick, "offset", length, sha256 from checkpoint where tick <= ? and "offset" <= ?
-order by tick desc;
+select tick, "offset", length, sha256 from checkpoint order by tick desc;
 
 -- name: parts
 select body from checkpoint_part where tick = ? order by part;

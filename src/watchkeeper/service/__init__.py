@@ -347,7 +347,7 @@ class Service:
                     break
                 self._journalled.wait(0.5)
         if not self.degraded:
-            decider.save()
+            decider.save(within=self._late - time.monotonic())
         self._stages["decide"].set()
 
     def _act(self) -> None:
