@@ -37,7 +37,7 @@ demo: setup ## score the shipped sample data and say where the report is
 	@echo "report: file://$(CURDIR)/demo-out/report.html"
 
 test: dev ## run the tests and hold the coverage floors
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not nightly" -p tools.coverage_floors --cov --cov-report=
+	@$(BIN)/python -m pytest -rfER -n $(JOBS) --dist worksteal -m "not nightly" -p tools.coverage_floors --cov --cov-report=
 
 test-nightly: dev ## run the long tests too, and the others for longer
 	@WATCHKEEPER_OUTAGE=60 WATCHKEEPER_LIVES=200 WATCHKEEPER_EXAMPLES=100 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal

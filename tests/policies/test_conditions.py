@@ -166,6 +166,16 @@ def test_columns_and_cel_agree_on_every_cell(text, table):
     assert not (fast.holds & fast.untold).any()
 
 
+def test_the_two_zeros_are_told_apart_cell_by_cell():
+    nothing = np.full((1, 4), np.nan)
+    health = np.array([[0.0, -0.0, 1.0, np.nan]])
+    signals = {METRICS[0]: nothing, "disk": nothing}
+    table = Table(np.array([1000]), ENTITIES, health, score=nothing, signals=signals)
+    everywhere = np.ones((1, 4), np.bool_)
+    answer = _columns._one_by_one(condition("health < (1.0 / health)"), Block(table), everywhere)
+    assert answer.holds.tolist() == [[True, False, False, False]]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -121,10 +121,10 @@ def _one_by_one(condition: Condition, cells: Cells, wanted: Flags) -> Answer:
         columns.append(np.broadcast_to(cells.signal(metric), shape)[wanted].tolist())
     count = int(wanted.sum())
     rows = list(zip(*columns, strict=True)) if columns else [()] * count
-    memo: dict[tuple[Any, ...], tuple[bool, bool]] = {}
+    memo: dict[tuple[str, ...], tuple[bool, bool]] = {}
     answers = []
     for row in rows:
-        key = tuple(None if value != value else value for value in row)  # NaN is not itself
+        key = tuple(map(repr, row))  # NaN is not itself, and the two zeros are not the same
         if key not in memo:
             values: dict[str, Any] = dict(zip(labels, row, strict=False))
             scores = zip(condition.metrics, row[len(labels) :], strict=True)
