@@ -43,12 +43,10 @@ class House:
     def start(self, *before, program=("-c", MAIN), **options):
         """Start a process and do not wait; `before` comes before the interpreter."""
         arguments = ["run", "--config", self.config, "--data", self.data, "--listen", "127.0.0.1:0"]
+        around = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONFAULTHANDLER": "1"}
+        command = [*before, sys.executable, *program, *map(str, arguments)]
         with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [*before, sys.executable, *program, *map(str, arguments)],
-                stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONFAULTHANDLER": "1"},
-                **options,
-            )  # fmt: skip
+            return subprocess.Popen(command, stdout=log, stderr=log, env=around, **options)
 
     def begin(self, *before, wait=240.0, **how):
         """Start one and wait until it is ready; return how many seconds that took."""
