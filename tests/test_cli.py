@@ -109,6 +109,7 @@ def test_an_error_has_a_hint(tmp_path, capsys):
 def test_a_command_in_json_prints_one_document(out, tmp_path, capsys):
     fleet = out.parent / "fleet.parquet"
     truth = out.parent / "fleet.parquet.truth.json"
+    (tmp_path / "evidence.jsonl").write_text("")
     asked = {
         "simulate": ("--out", tmp_path / "x.csv", "--hosts", "1", "--duration", "1h"),
         "score": (fleet, "--out", tmp_path / "out"),
@@ -118,6 +119,7 @@ def test_a_command_in_json_prints_one_document(out, tmp_path, capsys):
         "check": (),
         "doctor": ("--data", tmp_path),
         "schema": ("policy",),
+        "readiness": ("--evidence", tmp_path / "evidence.jsonl", "--least", 0),
     }
     # run and load need a house in motion; the others read a data folder: tests/test_live.py,
     # tests/test_top.py, tests/test_flags.py, tests/access; monitoring prints files as they are

@@ -37,6 +37,7 @@ COMMANDS = {
     "check": "Check configuration, contracts and policies.",
     "schema": "Print the JSON schema of a file format, a log line or a report.",
     "monitoring": "Print what Prometheus and Grafana need to watch a house.",
+    "readiness": "Hold evidence against a scorecard, and say what is missing.",
     "doctor": "Look for trouble with this machine and this installation.",
 }
 

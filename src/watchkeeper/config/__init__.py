@@ -19,6 +19,7 @@ from watchkeeper.access.settings import Access, OpenId, Tls
 from watchkeeper.actions import Action
 from watchkeeper.config import _packs, _profiles
 from watchkeeper.config._layers import merge_all, substitute
+from watchkeeper.config._packs import document
 from watchkeeper.config._plugs import assemble, build, fill
 from watchkeeper.config._problems import ordered, problem, refuse, shown, suggestion, translate
 from watchkeeper.config._rulebook import compose, read_rulebook, without_acts
@@ -46,6 +47,7 @@ __all__ = [
     "Problem",
     "build",
     "default",
+    "document",
     "known_flags",
     "load",
     "of_profile",

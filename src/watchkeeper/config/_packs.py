@@ -12,7 +12,16 @@ import pydantic
 
 from watchkeeper import contracts, policies
 from watchkeeper.config._layers import merge, substitute
-from watchkeeper.config._problems import fields_at, path_text, problem, shown, suggestion, translate
+from watchkeeper.config._problems import (
+    fields_at,
+    ordered,
+    path_text,
+    problem,
+    refuse,
+    shown,
+    suggestion,
+    translate,
+)
 from watchkeeper.config._yaml import BYTES_MAX, Broken, Node, Place, Problem, Step, decode, parse
 from watchkeeper.errors import ConfigError, ContractError, PolicyError
 
@@ -78,6 +87,21 @@ def read_contract(folder: Path, found: list[Problem]) -> contracts.Contract | No
     if node is None:
         return None
     return _live(node, (), contracts.read, contracts.Contract, ContractError.code, found)
+
+
+def document(path: Path, model: type[M]) -> M:
+    """Return the document of a file that stands for itself.
+
+    :raises ConfigError: it cannot be used as written; every mistake with its line.
+    """
+    found: list[Problem] = []
+    node = read_file(path, found)
+    read = node and _live(
+        node, (), lambda said, _: model.model_validate(said), model, ConfigError.code, found
+    )
+    if not read:
+        raise refuse(ordered(found))
+    return read
 
 
 def read_policy(node: Node, path: Sequence[Step], found: list[Problem]) -> policies.Policy | None:

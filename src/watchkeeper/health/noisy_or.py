@@ -14,8 +14,6 @@ measurements behind the order and the cap.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,7 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from watchkeeper.errors import ConfigError, CorruptionError, StoreVersion
 from watchkeeper.health import Evidence, Health, Roster
 from watchkeeper.health._kernel import (
     NEVER,
@@ -38,7 +35,8 @@ from watchkeeper.health._kernel import (
     orderly,
     run,
 )
-from watchkeeper.model import STATES, Floats, Rows, State, Times, append, canonical
+from watchkeeper.health._memory import hold, packed, unpacked
+from watchkeeper.model import STATES, Floats, Rows, State, Times, append
 
 LAYOUT = "watchkeeper.health.noisy_or/1"
 UNKNOWN = STATES.index(State.UNKNOWN)
@@ -111,12 +109,7 @@ class NoisyOr:
             ("score_alarm > 0", 0 < self.score_alarm < math.inf),
             ("smoothing_seconds > 0", 0 < self.smoothing_seconds < math.inf),
         )
-        broken = [rule for rule, holds in rules if not holds]
-        if broken:
-            raise ConfigError(
-                f"health noisy_or: {'; '.join(broken)} does not hold",
-                hint="leave a parameter out to get its default",
-            )
+        hold("noisy_or", rules)
 
     @property
     def version(self) -> int:
@@ -182,13 +175,7 @@ class NoisyOr:
 
     def dump(self, state: Memory) -> bytes:
         """Return the memory as bytes; the same memory, the same bytes, on any machine."""
-        columns: tuple[Any, ...] = state[: len(KINDS)]
-        body = b"".join(
-            column.astype(kind).tobytes() for column, kind in zip(columns, KINDS, strict=True)
-        )
-        rows, sha256 = [len(column) for column in columns], hashlib.sha256(body).hexdigest()
-        head = canonical({"layout": LAYOUT, "rows": rows, "sha256": sha256})
-        return head.encode() + b"\n" + body
+        return packed(LAYOUT, state[: len(KINDS)], KINDS)
 
     def load(self, blob: bytes) -> Memory:
         """Return the memory that `dump` wrote.
@@ -196,25 +183,7 @@ class NoisyOr:
         :raises StoreVersion: another layout wrote it.
         :raises CorruptionError: the bytes are not whole.
         """
-        text, _, body = blob.partition(b"\n")
-        try:
-            head = json.loads(text)
-            layout, rows, sha256 = head["layout"], head["rows"], head["sha256"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptionError("health checkpoint: the head cannot be read") from error
-        if layout != LAYOUT:
-            raise StoreVersion(
-                f"health checkpoint: layout {layout}, this version reads {LAYOUT}",
-                hint="replay from the journal instead",
-            )
-        if hashlib.sha256(body).hexdigest() != sha256:
-            raise CorruptionError("health checkpoint: the checksum does not match")
-        columns: list[Any] = []
-        at = 0
-        for kind, count in zip(KINDS, rows, strict=True):
-            columns.append(np.frombuffer(body, kind, count, at).copy())
-            at += columns[-1].nbytes
-        level, deadline, heard, score, state, tick = columns
+        level, deadline, heard, score, state, tick = unpacked(LAYOUT, blob, KINDS)
         return _derived((level, deadline, heard), (score, state), tick)
 
     def _check(self, state: Memory, evidence: Evidence, ticks: Times, roster: Roster) -> None:
