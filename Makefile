@@ -12,7 +12,7 @@ FUZZ ?= 60
 RELEASE_BIN := .venv-release/bin
 STAGE = PATH="$(CURDIR)/$(RELEASE_BIN):$$PATH" $(RELEASE_BIN)/python -m tools.release
 
-.PHONY: help setup dev run demo test test-nightly fuzz lint types bench docs-check lock vendor package clean \
+.PHONY: help setup dev run demo test test-nightly fuzz lint types bench docs docs-check lock vendor package clean \
   pipelines pipelines-check release-tools image sbom audit secrets provenance sign verify publish promote rollback rehearse
 
 help: ## say what can be done (this text)
@@ -57,8 +57,11 @@ bench: dev ## measure speed and memory
 	@for name in $(filter-out __init__ nab,$(basename $(notdir $(wildcard benchmarks/*.py)))) ingest; do \
 	  echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
+docs: dev ## build the documentation as a site, with the reference from the code, and check its links
+	@$(BIN)/python -m tools.site.build
+
 docs-check: dev ## check that the documents agree with the code
-	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_house.py
+	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_site.py tests/test_house.py
 
 lock: dev ## choose dependency versions anew and write them down with their hashes
 	@tools/lock.sh
@@ -115,5 +118,5 @@ rehearse: release-tools ## sign, publish and promote to prod on loopback, and ru
 	@$(STAGE).rehearse
 
 clean: ## remove what was built; keeps .venv and collected data
-	@rm -rf dist build out demo-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	@rm -rf dist build site out demo-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
