@@ -68,6 +68,9 @@ def test_every_key_has_a_mistake_whose_words_are_known():
     for section in _schema.SECTIONS:
         known = schema["properties"][section]["properties"]
         keys |= {(section, name) for name in known if not name.endswith("_file")}
+    for listed in _schema.ROWS:
+        known = schema["properties"][listed]["items"]["properties"]
+        keys |= {(listed, name) for name in known if not name.endswith("_file")}
     policy = schema["properties"]["policies"]["items"]["anyOf"][1]
     keys |= {("policies", name) for name in policy["properties"]}
     assert keys <= told | {("policies", "name")}, keys - told

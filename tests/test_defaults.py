@@ -45,7 +45,7 @@ def real():
     for family in FAMILIES:
         for kind in plugins.kinds(family):
             yield from of(f"{family}.{kind}", plugins.load(family, kind))
-    for name, section in _schema.SECTIONS.items():
+    for name, section in (_schema.SECTIONS | _schema.ROWS).items():
         yield from of(name, section)
     for name, value in document(read({"name": "x", "when": "health < 1.0"}, "")).items():
         if name not in ("name", "when", "match"):

@@ -29,6 +29,7 @@ AFTER = (
     BEFORE.replace("tick: 1s", "tick: 2s")
     .replace("interval: 10s", "interval: 20s")
     .replace("aaa", "bbb")
+    .replace("actions:", "reports: [{name: nightly}]\nactions:")
     .replace("secret: one", "secret: two")
     .replace("first", "second")
     .replace("  - {name: cold", "  - {name: hot, when: health < 5.0}\n  - {name: cold")
@@ -43,6 +44,11 @@ class Seen:
         self.service = SimpleNamespace(
             reload=self.houses.append, features=SimpleNamespace(tell=self.controls.append)
         )
+
+        self.kept = []
+
+    def keep(self, schedules, history):
+        self.kept.append((schedules, history))
 
     def reloaded(self, well, beyond=()):
         self.well.append((well, tuple(beyond)))
@@ -83,6 +89,7 @@ def test_what_differs_is_told_by_path_and_secrets_only_that_they_differ(written)
         ("actions.tell.url", "<secret>", "<secret>"),
         ("policies.hot.name", "", "'hot'"),
         ("policies.hot.when", "", "'health < 5.0'"),
+        ("reports.nightly.name", "", "'nightly'"),
         ("sources[0].interval", "'10s'", "'20s'"),
         ("tick", "'1s'", "'2s'"),
     ]
@@ -100,6 +107,7 @@ def test_a_reload_journals_the_difference(written):
     assert said["files"] == ["c.yaml"]
     assert {"path": "tick", "was": "'1s'", "now": "'2s'"} in said["changes"]
     assert seen.houses[0].rules.tick == 2000
+    assert [one.name for one in seen.kept[0][0]] == ["nightly"]
     assert seen.well == [(True, ())]
     reload.look()
     assert seen.drift == [""]

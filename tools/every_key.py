@@ -34,6 +34,9 @@ def main() -> None:
     for name, section in _schema.SECTIONS.items():
         lines = ["version: 1", f"{name}:", *fields(2, _plugs.types_of(section))]
         write(f"every_key_of_{name}", lines)
+    for name, row in _schema.ROWS.items():
+        lines = ["version: 1", f"{name}:", "  -", *fields(4, _plugs.types_of(row))]
+        write(f"every_key_of_{name}", lines)
     names = [field.alias or name for name, field in Policy.model_fields.items() if name != "name"]
     policy = ["version: 1", "policies:", "  - name: all", *(f"    {one}: [[]]" for one in names)]
     write("every_key_of_policies", policy)

@@ -46,6 +46,20 @@ class Said(NamedTuple):
     score: float
 
 
+class Heard(NamedTuple):
+    """The newest sample of a series, as `Said`, with whose it is and when it was taken."""
+
+    entity: str
+    metric: str
+    attributes: str
+    time: Millis
+    value: float
+    expected: float
+    lower: float
+    upper: float
+    score: float
+
+
 class Trail(NamedTuple):
     """How an entity came to where it is.
 
@@ -55,6 +69,29 @@ class Trail(NamedTuple):
 
     low: tuple[tuple[Millis, float | None], ...]
     since: Millis | None
+
+
+class Filed(NamedTuple):
+    """One file of a report. :param kind: its format. :param size: bytes. :param sha256: of them."""
+
+    kind: str
+    file: str
+    size: int
+    sha256: str
+
+
+class Made(NamedTuple):
+    """One scheduled report that was made.
+
+    :param stamp: when it was due, as its folder is named. :param scope: empty is the whole fleet.
+    """
+
+    name: str
+    stamp: str
+    since: Millis
+    until: Millis
+    scope: str
+    files: tuple[Filed, ...]
 
 
 @dataclass(frozen=True)

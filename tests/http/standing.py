@@ -1,7 +1,16 @@
 """What pages ask of a house, answered from findings that stand still."""
 
+from math import nan
+
 from watchkeeper.model import Assessed, Contribution, Millis
-from watchkeeper.shown import Fleet, Said, Trail, ranked
+from watchkeeper.shown import Filed, Fleet, Heard, Made, Said, Trail, ranked
+
+REPORT = b"a report that was made"
+DAILY = [
+    Made("daily", f"202611{day}T060000Z", Millis(0), Millis(10**12 + day), "",
+         (Filed("html", "report.html", len(REPORT), "0" * 64),))
+    for day in (16, 15)
+]  # fmt: skip
 
 
 class Standing:
@@ -31,11 +40,25 @@ class Standing:
 
     course = samples = silent = places = standings = nothing
 
+    def reports(self):
+        return DAILY
+
+    def report(self, made, filed):
+        return REPORT if made is DAILY[0] else None
+
     def replay(self, reason, actor):
         return 0, 0
 
     def newest(self, entity):
         return {("system.cpu.utilization", "{}"): Said(0.97, 0.4, 0.3, 0.5, 3.0)}
+
+    def heard(self, entity=None):
+        return [
+            Heard(name, metric, '{"cpu":"0"}', Millis(10**12), 0.97, nan, 0.3, 0.5, score)
+            for name in sorted(one.entity for one in self.fleet().entities)
+            if entity in (None, name)
+            for metric, score in (("cpu", 3.0), ("memory", 0.2))
+        ]
 
     def labels(self):
         return ["rack=r1"]

@@ -5,7 +5,9 @@ import re
 
 import pyarrow as pa
 import pytest
+from tests.commands import wk
 from tests.guarded import NOW, Site
+from tests.http.standing import REPORT
 
 from watchkeeper import http
 from watchkeeper.access import Role, Scope
@@ -81,6 +83,38 @@ def test_entities_come_worst_first_when_asked_to_page_by_page(site):
     assert refusal(site, "/api/v1/entities?sort=best") == (400, "bad_data")
 
 
+def test_entities_are_chosen_by_label_and_group(site):
+    names = [one["entity"] for one in data(site, "/api/v1/entities?limit=1000")["entities"]]
+    racked = site.view.labelled("rack=r1")
+    for asked in ("label=rack=r1", "group=rack%3Dr1", "label=rack&group=host", "group=host"):
+        found = data(site, f"/api/v1/entities?{asked}&limit=1000")
+        chosen = racked if "rack" in asked else set(names)
+        assert {one["entity"] for one in found["entities"]} == set(names) & chosen
+    assert data(site, "/api/v1/entities?group=link")["total"] == 0
+
+
+def test_signals_are_paged_by_name_each_with_its_band_and_score(site):
+    everything = pages(site, "/api/v1/signals", "signals")
+    names = [(one["entity"], one["metric"]) for one in everything]
+    assert names == sorted(set(names))
+    assert len(names) == 60
+    one = everything[0]
+    assert (one["attributes"], one["time"]) == ({"cpu": "0"}, "2001-09-09T01:46:40.000Z")
+    assert (one["value"], one["expected"], one["upper"]) == (0.97, None, 0.5)
+    odd = pages(site, "/api/v1/signals?score=1&label=rack", "signals")
+    assert {one["metric"] for one in odd} == {"cpu"}
+    assert {one["entity"] for one in odd} == site.view.labelled("rack")
+    entity = names[0][0]
+    mine = data(site, f"/api/v1/signals?entity={entity}&metric=memory")["signals"]
+    assert [(one["entity"], one["metric"]) for one in mine] == [(entity, "memory")]
+    for wrong in ("score=high", "score=-1", "after=x", "after=WzFd", "sort=name"):
+        assert refusal(site, f"/api/v1/signals?{wrong}") == (400, "bad_data")
+    viewer = site.of_each_role()[Role.VIEWER]
+    tag = site.ask("/api/v1/signals", token=viewer).headers["etag"]
+    again = site.ask("/api/v1/signals", "GET", viewer, {"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+
+
 def test_the_history_of_an_entity_is_what_the_ledger_kept(site):
     found = data(site, "/api/v1/history?entity=link:leaf1/Ethernet8")["history"]
     assert len(found) == 5
@@ -152,8 +186,7 @@ def test_collectors_models_and_reports_can_be_read(site):
     models = data(site, "/api/v1/models")
     assert models["rulebook"] == site.view.rulebook.digest
     assert all(len(one["digest"]) == 64 for one in models["contracts"])
-    names = [row["name"] for row in data(site, "/api/v1/reports")["reports"]]
-    assert names == ["now.json", "now.html", "now.text"]
+    assert data(site, "/api/v1/reports")["now"] == ["html", "json", "text", "parquet"]
     viewer = site.of_each_role()[Role.VIEWER]
     report = site.ask("/api/v1/reports/now?format=json", token=viewer)
     assert json.loads(report.content)["schema"] == "watchkeeper.report/1"
@@ -161,6 +194,24 @@ def test_collectors_models_and_reports_can_be_read(site):
     again = site.ask("/api/v1/reports/now?format=json", "GET", viewer, {"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
     assert refusal(site, "/api/v1/reports/now?format=../../etc/passwd") == (400, "bad_data")
+
+
+def test_reports_that_were_made_are_paged_and_each_file_is_had_as_it_was_made(site):
+    made = pages(site, "/api/v1/reports?name=daily", "reports")
+    assert [one["stamp"] for one in made] == ["20261116T060000Z", "20261115T060000Z"]
+    assert data(site, "/api/v1/reports?name=weekly")["total"] == 0
+    assert data(site, "/api/v1/reports?limit=1")["next"] == "daily/20261116T060000Z"
+    assert refusal(site, "/api/v1/reports?after=daily/never") == (400, "bad_data")
+    viewer = site.of_each_role()[Role.VIEWER]
+    path = made[0]["files"][0]["path"]
+    for where in (path, path.removeprefix("/api/v1")):
+        answer = site.ask(where, token=viewer)
+        assert answer.content == REPORT
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+    for gone in (made[1]["files"][0]["path"], path + "x", "/api/v1/reports/..%2f/x/html"):
+        assert site.ask(gone, token=viewer).status_code == 404
+    page = site.ask("/reports", token=viewer).text
+    assert page.count("/reports/daily/") == 2
 
 
 def test_a_token_is_made_used_rotated_and_revoked_over_the_api(site):
@@ -218,6 +269,11 @@ def test_the_audit_is_paged_and_filtered(site):
     assert data(site, "/api/v1/audit?who=nobody")["events"] == []
     for wrong in ("after=x", "outcome=odd", "since=soon", "after=" + "9" * 30):
         assert refusal(site, f"/api/v1/audit?{wrong}") == (400, "bad_data")
+
+
+def test_the_document_is_printed_without_a_house(site, capsys):
+    assert wk("schema", "openapi") == 0
+    assert json.loads(capsys.readouterr().out) == site.ask("/api/v1/openapi.json").json()
 
 
 def test_the_document_says_what_the_table_holds(site):

@@ -82,6 +82,7 @@ class _Reload:
         changes = self._running.written.difference(wanted.written)
         self._journal(wanted, changes)
         self._live.service.reload(house)
+        self._live.keep(wanted.reports, wanted.history)
         beyond = [x for x in AT_START if getattr(wanted, x) != getattr(self._begun, x)]
         if beyond:
             self._log.warning("restart_needed", fields=beyond)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from watchkeeper.model import Millis
     from watchkeeper.reports import Scope
 
-SUFFIXES = {".html": "html", ".json": "json", ".txt": "text", ".parquet": "parquet"}
-
 
 def report(
     *,
@@ -72,7 +70,7 @@ def report(
         Length of the window, such as 24h or 7d, up to the last tick unless --to says another end.
     """
     from watchkeeper.errors import InputError
-    from watchkeeper.reports import Scope
+    from watchkeeper.reports import SUFFIXES, Scope
 
     scope = Scope(entity, group, since, until, _length(last, since))
     if evidence:

@@ -150,6 +150,9 @@ def _serve(
         service.watch = live.recent.add
         if door is None:
             return service.run()
+        live.keep(settings.reports, settings.history)
+        for record in (live.reporter, live.historian):
+            threading.Thread(target=record.run, name="records", daemon=True).start()
         reload_when_told(settings, read, furnished, live)
         threading.Thread(target=live.objectives.run, name="objectives", daemon=True).start()
         with doorkeeper(settings, ledger) as doorman:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-Document = Literal["config", "contract", "policy", "scenario", "log", "report"]
+Document = Literal["config", "contract", "policy", "scenario", "log", "report", "openapi"]
 
 
 def schema(document: Document = "config", /, *, output: Literal["json"] = "json") -> int:
     """Print the JSON Schema (2020-12) of a file format, a log line or a report.json.
+
+    For the API it is its OpenAPI document, the same that a running house has at
+    /api/v1/openapi.json.
 
     Examples:
 
@@ -19,7 +22,7 @@ def schema(document: Document = "config", /, *, output: Literal["json"] = "json"
     Parameters
     ----------
     document
-        Which: config, contract, policy, scenario, report, or log: one line of the log.
+        Which: config, contract, policy, scenario, report, log (one line of it), or openapi.
     output
         A schema is JSON.
     """
@@ -37,6 +40,10 @@ def _schema(document: Document) -> object:
         from watchkeeper.observe.events import schema as of_a_line
 
         return of_a_line()
+    if document == "openapi":
+        from watchkeeper.http.api import openapi
+
+        return openapi()
     from watchkeeper import config
 
     if document == "report":

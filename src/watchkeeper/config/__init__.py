@@ -35,6 +35,7 @@ from watchkeeper.flags import Switch, needed
 from watchkeeper.observe.settings import Exposed, Log, Tracing
 from watchkeeper.policies import Policy
 from watchkeeper.receivers import Limits, Receiver
+from watchkeeper.reports import History, Schedule
 from watchkeeper.secrets import Keeper
 from watchkeeper.sources import Source
 from watchkeeper.store.reserve import Reserve
@@ -72,6 +73,7 @@ class Config:
     :param reserve: what is left free of the disk of that folder.
     :param switches: the flag of each source, by the source's name.
     :param experimental: configured detectors that no flag switches on.
+    :param reports: those that are made again and again. :param history: what Parquet gets.
     :param actions: what policies may do, by name. :param files: what was read, in order.
     :param log: how the house logs. :param tracing: where traces go. :param metrics: what is told.
     :param keeper: who has the secrets, and renews them while they are in use.
@@ -93,6 +95,8 @@ class Config:
     sources: tuple[Source, ...]
     switches: Mapping[str, Switch]
     experimental: tuple[str, ...]
+    reports: tuple[Schedule, ...]
+    history: History
     actions: Mapping[str, Action]
     engine: Engine
     log: Log
@@ -223,14 +227,18 @@ def _assembled(
     receivers = _built("receivers", parts["receivers"], found, keeper)
     limits = fill(Limits, parts["limits"], ("limits",), found)
     reserve = fill(Reserve, parts["reserve"], ("reserve",), found)
+    history = fill(History, parts["history"], ("history",), found)
     access = fill(Access, parts["access"], ("access",), found)
     openid = fill(OpenId, parts["openid"], ("openid",), found)
     tls = fill(Tls, parts["tls"], ("tls",), found)
     sources = _built("sources", parts["sources"], found, keeper)
+    nodes = enumerate(_items(parts["reports"]))
+    reports = [fill(Schedule, node, ("reports", index), found) for index, node in nodes]
     engine = assemble("engines", parts["engine"], ("engine",), found)
     log, tracing, metrics = (fill(TOLD[name], parts[name], (name,), found, keeper) for name in TOLD)
     _check_names(sources, parts["sources"], "sources", found)
     _check_names(receivers, parts["receivers"], "receivers", found)
+    _check_names([one for one in reports if one], parts["reports"], "reports", found)
     _check_routes(receivers, parts["receivers"], found)
     _check_flags(parts["flags"], policies, found)
     if found or settings is None:
@@ -248,8 +256,8 @@ def _assembled(
     data, packs = Path(settings.data), tuple(settings.packs)
     return Config(
         rules, settings.profile, settings.dry_run, data, reserve, settings.listen, access, openid,
-        tls, packs, tuple(receivers), limits, tuple(sources), switches, asleep, actions, engine,
-        log, tracing, metrics, files, keeper, written(root),
+        tls, packs, tuple(receivers), limits, tuple(sources), switches, asleep, tuple(reports),
+        history, actions, engine, log, tracing, metrics, files, keeper, written(root),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from watchkeeper.config import _secrets
 from watchkeeper.config._plugs import adapter, described, required, types_of, unit_of
 from watchkeeper.config._settings import TOLD, Settings
 from watchkeeper.receivers import Limits
+from watchkeeper.reports import History, Schedule
 from watchkeeper.secret import Secret
 from watchkeeper.store.reserve import Reserve
 
@@ -19,11 +20,14 @@ DOCUMENTS = ("config", "contract", "policy")
 SECTIONS = {
     "limits": Limits,
     "reserve": Reserve,
+    "history": History,
     "access": Access,
     "openid": OpenId,
     "tls": Tls,
     **TOLD,
 }
+
+ROWS = {"reports": Schedule}  # lists of one kind of thing
 
 _DURATION = r"^(0|(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?)$"
 _SIZE = r"^\d+ ?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$"
@@ -56,6 +60,8 @@ def _config() -> dict[str, Any]:
         fields[family]["additionalProperties"] = {"$ref": f"#/$defs/{family}"}
     for name, section in SECTIONS.items():
         fields[name] |= _fields(section) | {"type": "object"}
+    for name, row in ROWS.items():
+        fields[name]["items"] = _fields(row) | {"type": "object", "required": required(row)}
     fields["health"] |= {"$ref": "#/$defs/health"}
     fields["engine"] |= {"$ref": "#/$defs/engines"}
     # A policy laid over a pack's needs its name only, so nothing else is required here.

@@ -43,6 +43,8 @@ detectors:
 health:
   type: noisy_or
 policies: []
+reports: []
+history: {{}}
 actions:
   log:
     type: log
@@ -139,6 +141,8 @@ class Settings(BaseModel):
         description="Policies, inline or as paths of files; those of the packs come first, and a "
         "policy of the same name is laid over theirs."
     )
+    reports: list[Any] = Field(description="Reports that are made again and again, and kept.")
+    history: dict[str, Any] = Field(description="What is written to Parquet, one file a day.")
     actions: dict[str, Any] = Field(description="What policies may do, by name.")
     secrets: dict[str, Any] = Field(description="Where secrets are kept, by name.")
     engine: Any = Field(description="Where pure work runs.")

@@ -10,7 +10,7 @@ from watchkeeper.journal import Journal
 from watchkeeper.ledger import Ledger
 from watchkeeper.model import Assessed, Millis
 from watchkeeper.reports import Findings
-from watchkeeper.shown import Fleet, Place, Said, Sampled, Trail
+from watchkeeper.shown import Filed, Fleet, Heard, Made, Place, Said, Sampled, Trail
 
 
 class HouseView(Protocol):
@@ -30,6 +30,12 @@ class HouseView(Protocol):
 
     def flags(self) -> Sequence[Mapping[str, Any]]:
         """Return every feature flag: `flag`, `on`, `said_by`."""
+
+    def reports(self) -> Sequence[Made]:
+        """Return the scheduled reports that were made, by name, of each the newest first."""
+
+    def report(self, made: Made, filed: Filed) -> bytes | None:
+        """Return one file of a report that was made; None when it is gone meanwhile."""
 
     def flip(self, name: str, on: bool, actor: str, reason: str) -> None:
         """Switch a feature flag; return when that is durable.
@@ -86,6 +92,9 @@ class HouseView(Protocol):
 
     def newest(self, entity: str) -> dict[tuple[str, str], Said]:
         """Return what the series of an entity said last, by (metric, attributes)."""
+
+    def heard(self, entity: str | None = None) -> list[Heard]:
+        """Return the newest sample of each series kept, of one entity or of all, by name."""
 
     def silent(self, entity: str) -> list[tuple[str, str, Millis]]:
         """Return its series that are silent though they should not be, and since when."""

@@ -48,8 +48,8 @@ class Watermark:
 class Ledger(Protocol):
     """Watermark, health, decisions, outbox, receipts and the audit chain."""
 
-    def watermark(self) -> Watermark | None:
-        """Return where the last committed step stands; None before the first."""
+    def watermark(self, until: Millis | None = None) -> Watermark | None:
+        """Return where the last committed step (at or before `until`) stands; None before it."""
 
     def commit(self, step: Step) -> None:
         """Store the whole step and its link in one durable transaction. Ticks only grow."""
@@ -115,8 +115,11 @@ class Ledger(Protocol):
     def history(self, entity: str, since: Millis, until: Millis) -> list[Assessed]:
         """Return the kept assessments of one entity in [since, until], oldest first."""
 
-    def histories(self, since: Millis, until: Millis) -> dict[str, list[Assessed]]:
-        """Return `history` of every entity that has any, by entity; costs one query."""
+    def histories(self, since: Millis, until: Millis, size: int = 1) -> dict[str, list[Assessed]]:
+        """Return `history` of every entity that has any, by entity; costs one query.
+
+        :param size: more than 1: of each stretch of so many ms only what `lowest` returns.
+        """
 
     def changes(self, after: Millis) -> list[Assessed]:
         """Return the assessments kept by the steps after a tick, in order."""
@@ -128,8 +131,8 @@ class Ledger(Protocol):
     def unwell_since(self, entity: str) -> Millis | None:
         """Return when an entity's last word was first other than ok; None when it is ok."""
 
-    def counts(self) -> Counts:
-        """Return the sum of the counts of all steps."""
+    def counts(self, until: Millis | None = None) -> Counts:
+        """Return the sum of the counts of all steps (at or before `until`)."""
 
     def links(self, after: int = 0) -> Iterator[Link]:
         """Yield the audit chain in order."""

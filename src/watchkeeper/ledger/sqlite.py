@@ -92,9 +92,9 @@ class SqliteLedger:
             file.close()
             raise
 
-    def watermark(self) -> Watermark | None:
-        """Return where the last committed step stands; None before the first."""
-        rows = self._file.query(SQL["last_step"])
+    def watermark(self, until: Millis | None = None) -> Watermark | None:
+        """Return where the last committed step (at or before `until`) stands; None before it."""
+        rows = self._file.query(SQL["step_at"], (EVER if until is None else until,))
         return Watermark(Offset(rows[0][1]), Millis(rows[0][0])) if rows else None
 
     def commit(self, step: Step) -> None:
@@ -107,7 +107,7 @@ class SqliteLedger:
         health = [health_fields(one) for one in step.health]
         body = step_body_of(step, health)
         with self._link("step", step.tick, body) as (db, link):
-            last: list[tuple[Any, ...]] = db.execute(SQL["last_step"]).fetchall()
+            last: list[tuple[Any, ...]] = db.execute(SQL["step_at"], (EVER,)).fetchall()
             totals = Counts()
             if last:
                 assert step.tick > last[0][0], f"tick {step.tick} is not after {last[0][0]}"
@@ -240,10 +240,11 @@ class SqliteLedger:
         """Return the kept assessments of one entity in [since, until], oldest first."""
         return [assessed(row) for row in self._file.query(SQL["history"], (entity, since, until))]
 
-    def histories(self, since: Millis, until: Millis) -> dict[str, list[Assessed]]:
-        """Return `history` of every entity that has any, in one query, by entity."""
+    def histories(self, since: Millis, until: Millis, size: int = 1) -> dict[str, list[Assessed]]:
+        """Return `history` or `lowest` of every entity that has any, in one query, by entity."""
         found: dict[str, list[Assessed]] = {}
-        for row in self._file.query(SQL["histories"], (since, until)):
+        query = SQL["histories" if size == 1 else "all_lowest"]
+        for row in self._file.query(query, (since, until, size)):
             found.setdefault(row[0], []).append(assessed(row))
         return found
 
@@ -258,13 +259,12 @@ class SqliteLedger:
 
     def unwell_since(self, entity: str) -> Millis | None:
         """Return when an entity's last word was first other than ok; None when it is ok."""
-        return (
-            Millis(at) if (at := self._file.query(SQL["unwell_since"], (entity,))[0][0]) else None
-        )
+        ((at,),) = self._file.query(SQL["unwell_since"], (entity,))
+        return Millis(at) if at else None
 
-    def counts(self) -> Counts:
-        """Return the sum of the counts of all steps."""
-        rows = self._file.query(SQL["last_step"])
+    def counts(self, until: Millis | None = None) -> Counts:
+        """Return the sum of the counts of all steps (at or before `until`)."""
+        rows = self._file.query(SQL["step_at"], (EVER if until is None else until,))
         return Counts(*rows[0][3:8]) if rows else Counts()
 
     def links(self, after: int = 0) -> Iterator[Link]:

@@ -128,9 +128,9 @@ select seq, kind, at, body, hash from link where seq = ?;
 -- name: links
 select seq, kind, at, body, hash from link where seq > ? order by seq limit ?;
 
--- name: last_step
--- The newest step, with the totals of all steps.
-select * from step order by tick desc limit 1;
+-- name: step_at
+-- The newest step up to a time, with the totals of all steps up to it.
+select * from step where tick <= ? order by tick desc limit 1;
 
 -- name: step
 select * from step where tick = ?;
@@ -240,7 +240,12 @@ where entity = ? and time between ? and ? order by time;
 -- name: histories
 -- By entity and time: the index gives that order, so nothing is sorted.
 select entity, time, health, state, coverage, score, contributions from health
-where entity in (select name from entity) and time between ? and ? order by entity, time;
+where entity in (select name from entity) and time between ?1 and ?2 and ?3 order by entity, time;
+
+-- name: all_lowest
+select entity, time, min(health), state, coverage, score, contributions from health
+where entity in (select name from entity) and time between ?1 and ?2
+group by entity, time / ?3 order by entity, time;
 
 -- name: changes
 select entity, time, health, state, coverage, score, contributions from health

@@ -6,6 +6,7 @@ signals can be drawn with their band; after a restart they fill up again.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,17 +17,21 @@ import pyarrow as pa
 from watchkeeper import __version__
 from watchkeeper.bulk import versions
 from watchkeeper.flags import flip
+from watchkeeper.live._historian import Historian
 from watchkeeper.live._metrics import Told, exposed
 from watchkeeper.live._objectives import Objectives
+from watchkeeper.live._reporter import Reporter
 from watchkeeper.live._shown import WINDOW, Shown
 from watchkeeper.model import REJECTS, Assessed, Millis, Offset
 from watchkeeper.observe.settings import Exposed
-from watchkeeper.reports import Facts, Findings, gather
+from watchkeeper.reports import Facts, Findings, History, Schedule, gather
 from watchkeeper.reports._words import rfc3339
 from watchkeeper.results import HEALTH_FILE, health_rows
 from watchkeeper.service import Service
+from watchkeeper.shown import Filed, Made
 from watchkeeper.sources import Source
 from watchkeeper.store.reserve import NOTHING, Reserve
+from watchkeeper.store.shelf import Shelf
 
 COUNT_EVERY = Millis(60_000)
 REJECTS_SHOWN = 50  # journal entries with rejects
@@ -52,6 +57,9 @@ class Live(Shown):
         super().__init__(service, title, clock)
         self._exposed, self._folder, self._reserve = exposed or Exposed(), folder, reserve
         self.objectives = Objectives(service, folder, clock)
+        records = folder if folder is not None else Path(os.devnull)
+        self.reporter = Reporter(service, Shelf(records / "reports"), self.labelled)
+        self.historian = Historian(service, Shelf(records / "history"))
         self._given_up: tuple[Millis, int] | None = None  # orders, as counted when
         self._reload = (True, clock())  # how the last reading of the configuration went, and when
         self._beyond: tuple[str, ...] = ()  # changed fields that only a restart takes up
@@ -159,6 +167,18 @@ class Live(Shown):
         if name not in {one["flag"] for one in self.flags()}:
             raise KeyError(name)
         self.service.features.tell(flip(name, on, actor, reason))
+
+    def keep(self, schedules: Sequence[Schedule], history: History) -> None:
+        """Make these reports from now on, and keep so much history."""
+        self.reporter.schedules, self.historian.wanted = schedules, history
+
+    def reports(self) -> list[Made]:
+        """Return the scheduled reports that were made, by name, of each the newest first."""
+        return self.reporter.made()
+
+    def report(self, made: Made, filed: Filed) -> bytes | None:
+        """Return one file of a report that was made; None when it is gone meanwhile."""
+        return self.reporter.body(made, filed)
 
     def _standing(self, source: Source) -> str:
         switch = self.service.house.switches.get(source.name)

@@ -22,7 +22,7 @@ from watchkeeper.core import Observed
 from watchkeeper.core.state import Series, State
 from watchkeeper.model import Floats, Millis, Rows, Times, append
 from watchkeeper.results import SCORES_FILE, STAMP
-from watchkeeper.shown import Place, Sampled
+from watchkeeper.shown import Heard, Place, Sampled
 
 FINE, FINES = 10_000, 60  # ms of a short stretch, and cells for them: ten minutes
 CELL, CELLS = 60_000, 180  # the same of longer ones: three hours
@@ -158,12 +158,27 @@ class Recent:
         """
         if count == 0:
             return []
+        lately = self._now - HELD
+        found = [(one[:3], np.array(one[4:])) for one in self.heard() if one.time > lately]
+        return found[:count]
+
+    def heard(self, entity: str | None = None) -> list[Heard]:
+        """Return the newest sample of each series that is kept, of one entity or of all, by name.
+
+        The series of one that is asked for are needed, as those that somebody looks at.
+        """
+        if entity is not None:
+            self.of(entity)
         with self._lock:
-            slots = np.flatnonzero((self._owner >= 0) & (self._last > self._now - HELD))
-            owners, said, names = self._owner[slots].tolist(), self._newest[slots], self._series
-        keys = [(names.owners[s], names.metrics[s], names.attributes[s]) for s in owners]
-        order = sorted(range(len(keys)), key=keys.__getitem__)[:count]
-        return [(keys[place], said[place]) for place in order]
+            names = self._series
+            mine = self._owner >= 0 if entity is None else np.isin(self._owner, self._of(entity))
+            slots = np.flatnonzero(mine & (self._last >= 0))
+            owners, said = self._owner[slots].tolist(), self._newest[slots].tolist()
+            times = self._last[slots].tolist()
+        return sorted(
+            Heard(names.owners[s], names.metrics[s], names.attributes[s], time, *values)
+            for s, time, values in zip(owners, times, said, strict=True)
+        )
 
     def places(self, metric: str, attributes: str) -> list[Place]:
         """Return what the series of one name last said, one element an entity that has it."""

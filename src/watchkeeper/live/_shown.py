@@ -19,7 +19,7 @@ from watchkeeper.model import Assessed, Millis, Offset
 from watchkeeper.quarantine import offers_again
 from watchkeeper.receivers import Outcome, Received
 from watchkeeper.service import Service
-from watchkeeper.shown import Fleet, Place, Said, Sampled, Trail
+from watchkeeper.shown import Fleet, Heard, Place, Said, Sampled, Trail
 
 __all__ = ["WINDOW", "Shown"]
 
@@ -94,6 +94,10 @@ class Shown:
     def first(self, count: int) -> list[tuple[tuple[str, str, str], Said]]:
         """Return what the first series by (entity, metric, attributes) said last."""
         return [(name, Said(*row.tolist())) for name, row in self.recent.first(count)]
+
+    def heard(self, entity: str | None = None) -> list[Heard]:
+        """Return the newest sample of each series kept, of one entity or of all, by name."""
+        return self.recent.heard(entity)
 
     def silent(self, entity: str) -> list[tuple[str, str, Millis]]:
         """Return the series of an entity that are silent though they should not be.

@@ -81,6 +81,12 @@ EVENTS = (
           ("action", "entity", "order", "attempt", "outcome", "detail")),
     Event("objectives_unreadable", "warning", "house",
           "the file of our own error budgets cannot be read; they begin anew", ("error",)),
+    Event("made", "info", "report", "a scheduled report or a day of history stands in its place",
+          ("what", "until")),
+    Event("not_made", "error", "report",
+          "a scheduled report or a day of history cannot be made now; it is tried again",
+          ("what", "error", "code")),
+    Event("not_deleted", "warning", "report", "what is old could not be deleted", ("error",)),
     Event("export_failed", "warning", "house", "spans could not be sent and are lost",
           ("error", "count")),
 )  # fmt: skip

@@ -21,19 +21,26 @@ from watchkeeper.reports._findings import (
     Signal,
 )
 from watchkeeper.reports._gather import gather
+from watchkeeper.reports._history import History
+from watchkeeper.reports._schedule import Schedule
 from watchkeeper.reports._scope import Scope
 
+SUFFIXES = {".html": "html", ".json": "json", ".txt": "text", ".parquet": "parquet"}  # of files
+
 __all__ = [
+    "SUFFIXES",
     "Entity",
     "Event",
     "Facts",
     "Findings",
+    "History",
     "Incident",
     "Input",
     "Line",
     "Plot",
     "Quarantined",
     "Report",
+    "Schedule",
     "Scope",
     "Signal",
     "gather",

@@ -6,9 +6,11 @@ What it can do is in the table of endpoints, each with what the document of the 
 
 from __future__ import annotations
 
+from typing import Any
+
 from watchkeeper.access.doorkeeper import Doorkeeper
 from watchkeeper.http import flags
-from watchkeeper.http.api import accounts, document, events, fleet, owed
+from watchkeeper.http.api import accounts, document, events, fleet, owed, reports, signals
 from watchkeeper.http.table import Endpoint
 from watchkeeper.http.view import HouseView
 
@@ -20,6 +22,8 @@ def endpoints(view: HouseView, keeper: Doorkeeper | None = None) -> list[Endpoin
     """
     found = [
         *fleet.endpoints(view),
+        *signals.endpoints(view),
+        *reports.endpoints(view),
         *owed.endpoints(view),
         *events.endpoints(view),
         *flags.endpoints(view),
@@ -27,3 +31,9 @@ def endpoints(view: HouseView, keeper: Doorkeeper | None = None) -> list[Endpoin
         *(accounts.endpoints(keeper) if keeper is not None else ()),
     ]
     return [*found, document.endpoint(found)]
+
+
+def openapi() -> dict[str, Any]:
+    """Return the document of the whole API; it needs no house, as nothing is asked of it."""
+    nobody: Any = object()
+    return document.document(endpoints(nobody, nobody))

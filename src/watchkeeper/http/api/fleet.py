@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,31 +18,30 @@ from watchkeeper.http.answers import (
     limit_of,
     moment_of,
     success,
-    tagged,
 )
 from watchkeeper.http.table import Endpoint, Field, Says
 from watchkeeper.http.view import HouseView
 from watchkeeper.model import Assessed, Decision, Millis, State
-from watchkeeper.reports import Entity, Report
+from watchkeeper.reports import Entity
 from watchkeeper.reports._words import rfc3339
-from watchkeeper.reports.html import Html
-from watchkeeper.reports.json import Json, decision_document, entity_document
-from watchkeeper.reports.text import Text
+from watchkeeper.reports.json import decision_document, entity_document
+from watchkeeper.shown import kind as kind_of
 
 HISTORY = Millis(24 * 3_600_000)  # shown when no time is given
 HISTORY_MAX = 10_000  # assessments in one answer
 WORST_FIRST = (State.FAIL, State.WARN, State.UNKNOWN, State.OK)
-FORMATS: Mapping[str, tuple[Report, str]] = {
-    "json": (Json(), "application/json"),
-    "html": (Html(), "text/html; charset=utf-8"),
-    "text": (Text(), "text/plain; charset=utf-8"),
-}
 TIME = {"type": "string", "format": "date-time"}
 NUMBER = {"type": ["number", "null"]}
 PAGE = (
     Field("limit", f"how many; {LIMIT} unless said", {
         "type": "integer", "minimum": 1, "maximum": LIMIT_MAX}),
     Field("after", "the `next` of the page before"),
+)  # fmt: skip
+AMONG = (
+    Field("label", "only entities with a series that has it: rack=r7, or rack for any value", {
+        "type": "string", "minLength": 1}),
+    Field("group", "only entities of this type (host), or with this label (rack=r7)", {
+        "type": "string", "minLength": 1}),
 )  # fmt: skip
 NAMED = Field("entity", "such as host:web-1", {"type": "string", "minLength": 1}, "path")
 SPAN = (
@@ -85,13 +84,12 @@ def endpoints(view: HouseView) -> list[Endpoint]:
     states = Field("state", "only those in it", {"enum": [str(state) for state in State]})
     kinds = Field("type", "only those of one type, such as host")
     order = Field("sort", "by name, or worst first", {"enum": ["name", "worst"]})
-    formats = Field("format", "json, html or text", {"enum": [*FORMATS]})
     of = Field("entity", "such as host:web-1", {"type": "string", "minLength": 1})
     key = Field("key", "of the decision", {"type": "string", "minLength": 1}, "path")
     rows: Sequence[tuple[str, Any, Says]] = (
         ("status", api.status, Says("Positions, counts, versions")),
         ("entities", api.entities, Says(
-            "Entities, one page", (states, kinds, order, *PAGE), listed("entities"))),
+            "Entities, one page", (states, kinds, *AMONG, order, *PAGE), listed("entities"))),
         ("entities/{entity:path}", api.entity, Says("One entity, with its incidents", (NAMED,))),
         ("history", api.history, Says(
             "The kept assessments of one entity, oldest first", (of, *SPAN),
@@ -102,9 +100,6 @@ def endpoints(view: HouseView) -> list[Endpoint]:
             "One decision, with its trace and what it owes", (key,))),
         ("collectors", api.collectors, Says("Sources, and the breakers of their targets")),
         ("models", api.models, Says("What judges: names, versions, digests of parameters")),
-        ("reports", api.reports, Says("The reports that can be had", (), listed("reports"))),
-        ("reports/now", api.report, Says(
-            "The report of this moment", (formats,), None, None, "*/*")),
     )  # fmt: skip
     return [Endpoint("GET", f"/api/v1/{path}", read, do, says) for path, do, says in rows]
 
@@ -120,18 +115,21 @@ class _Api:
         return success(request, dict(self.view.status()))
 
     def entities(self, request: Request) -> Response:
-        asked = known(request, "limit", "after", "state", "type", "sort")
+        asked = known(request, "limit", "after", "state", "type", "label", "group", "sort")
         limit, after, state = limit_of(asked), asked.get("after", ""), asked.get("state")
         kind, sort = asked.get("type"), asked.get("sort", "name")
         if state is not None and state not in set(State):
             raise HTTPException(400, f"state: {state!r} is none of {', '.join(State)}")
         if sort not in ("name", "worst"):
             raise HTTPException(400, f"sort: {sort!r} is none of name, worst")
+        wanted = among(self.view, asked)
         order = _by_name if sort == "name" else _by_trouble
         found = [
             entity
             for entity in sorted(self.view.findings().entities, key=order)
-            if state in (None, entity.state) and kind in (None, entity.name.partition(":")[0])
+            if state in (None, entity.state)
+            and kind in (None, kind_of(entity.name))
+            and wanted(entity.name)
         ]
         if sort == "name":
             rest = [entity for entity in found if entity.name > after]
@@ -211,17 +209,13 @@ class _Api:
         rulebook = self.view.rulebook
         return success(request, {"rulebook": rulebook.digest, **rulebook.models()})
 
-    def reports(self, request: Request) -> Response:
-        known(request)
-        rows = [{"name": f"now.{name}", "kind": kind} for name, (_, kind) in FORMATS.items()]
-        return success(request, {"reports": rows, "next": None})
 
-    def report(self, request: Request) -> Response:
-        wanted = known(request, "format").get("format", "json")
-        if wanted not in FORMATS:
-            raise HTTPException(400, f"format: {wanted!r} is none of {', '.join(FORMATS)}")
-        report, kind = FORMATS[wanted]
-        return tagged(request, report.render(self.view.findings()), kind)
+def among(view: HouseView, asked: Mapping[str, str]) -> Callable[[str], bool]:
+    """Return whether an entity has the label and is in the group that are asked for."""
+    label, group = asked.get("label"), asked.get("group")
+    sets = [view.labelled(one) for one in (label, group) if one and (one is label or "=" in one)]
+    kind = group if group and "=" not in group else None
+    return lambda entity: kind in (None, kind_of(entity)) and all(entity in one for one in sets)
 
 
 def assessed_document(one: Assessed) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reports: the last hours as a file to keep, in each format, made when it is asked for."""
+"""Reports: the last hours as a file to keep, made when asked for, and those that were scheduled."""
 
 from __future__ import annotations
 
@@ -8,27 +8,23 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from watchkeeper import plugins
 from watchkeeper.access import Scope
 from watchkeeper.http.answers import known
+from watchkeeper.http.api.reports import FORMATS, kept, of_now, path_of
 from watchkeeper.http.pages._render import page
 from watchkeeper.http.table import Endpoint
 from watchkeeper.http.view import HouseView
-from watchkeeper.reports.html import content_policy
 
-KINDS = {
-    "html": ("text/html; charset=utf-8", "one self-contained page: to print, mail or keep"),
-    "json": ("application/json", "the same for programs, in a versioned schema"),
-    "text": ("text/plain; charset=utf-8", "the same for a terminal or a ticket"),
-}
+SHOWN = 200  # reports on the page; the API has all
 
 
 def endpoints(view: HouseView) -> list[Endpoint]:
-    """Return the page of reports, and each format."""
-    shown = _Page(view)
+    """Return the page of reports, and each of their files."""
+    shown, read = _Page(view), Scope.STATUS_READ
     return [
-        Endpoint("GET", "/reports", Scope.STATUS_READ, shown.page),
-        Endpoint("GET", "/reports/now.{kind}", Scope.STATUS_READ, shown.file),
+        Endpoint("GET", "/reports", read, shown.page),
+        Endpoint("GET", "/reports/now.{kind}", read, shown.now),
+        Endpoint("GET", "/reports/{name}/{stamp}/{format}", read, shown.file),
     ]
 
 
@@ -38,18 +34,20 @@ class _Page:
 
     def page(self, request: Request) -> Response:
         known(request)
-        kinds = [(kind, about) for kind, (_, about) in KINDS.items()]
-        return page(request, self.view, "reports.html.j2", kinds=kinds)
+        kinds = [(kind, about) for kind, (_, about) in FORMATS.items()]
+        made = sorted(self.view.reports(), key=lambda one: (-one.until, one.name))
+        rows = [
+            (one, [(filed.kind, f"/{path_of(one, filed)}") for filed in one.files])
+            for one in made[:SHOWN]
+        ]
+        more = len(made) - len(rows)
+        return page(request, self.view, "reports.html.j2", kinds=kinds, made=rows, more=more)
+
+    def now(self, request: Request) -> Response:
+        known(request)
+        if request.path_params["kind"] not in FORMATS:
+            raise HTTPException(404, f"reports are made as {', '.join(FORMATS)}")
+        return of_now(request, self.view, request.path_params["kind"])
 
     def file(self, request: Request) -> Response:
-        known(request)
-        kind = request.path_params["kind"]
-        if kind not in KINDS:
-            raise HTTPException(404, f"reports are made as {', '.join(KINDS)}")
-        report = plugins.load("reports", kind)()
-        headers = {"Content-Type": KINDS[kind][0], "Cache-Control": "no-store"}
-        if kind == "html":
-            headers["Content-Security-Policy"] = content_policy() + "; frame-ancestors 'none'"
-        else:
-            headers["Content-Disposition"] = f'attachment; filename="{report.file}"'
-        return Response(report.render(self.view.findings()), headers=headers)
+        return kept(request, self.view)
