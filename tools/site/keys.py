@@ -74,6 +74,9 @@ def keys() -> Iterator[Key]:
     }
     for name in _schema.SECTIONS:
         yield from _keys(f"{name}:", name, schema["properties"][name]["properties"], reasons)
+    for name in _schema.ROWS:
+        fields = schema["properties"][name]["items"]["properties"]
+        yield from _keys(f"{name}: each", name, fields, reasons)
     for family, written in FAMILIES.items():
         kinds = {one["title"]: one["properties"] for one in schema["$defs"][family]["oneOf"]}
         for kind in plugins.kinds(family):
