@@ -71,9 +71,16 @@ class House:
         try:
             return self.child.wait(within)
         except subprocess.TimeoutExpired:
+            threads = self.threads()
             self.child.send_signal(signal.SIGABRT)  # where each thread stands
             self.child.wait()
-            raise AssertionError(f"not gone in {within} s\n{self.text()}") from None
+            raise AssertionError(f"not gone in {within} s\n{threads}\n{self.text()}") from None
+
+    def threads(self):
+        """Return what the system knows of each thread: its state, and signals it has not taken."""
+        told = re.compile(r"^(?:Name|State|SigPnd|ShdPnd|SigBlk|SigCgt):.*$", re.MULTILINE)
+        found = Path(f"/proc/{self.child.pid}/task").glob("*/status")
+        return "\n".join(" ".join(told.findall(one.read_text())) for one in found)
 
     def kill(self):
         if self.child is not None and self.child.poll() is None:

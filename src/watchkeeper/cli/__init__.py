@@ -58,7 +58,10 @@ Examples:
 def main() -> None:
     """Run one command and exit with its code; SIGTERM ends it as Ctrl-C does, leaving no mess."""
     signal.signal(signal.SIGTERM, _terminated)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # all is done; it ends by itself
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,14 +26,17 @@ Read = Callable[["Keeper | None"], "Config"]
 
 
 def reload_when_told(
-    begun: Config, read: Read, furnished: Callable[[Config], House], live: Live
+    told: threading.Event,
+    begun: Config,
+    read: Read,
+    furnished: Callable[[Config], House],
+    live: Live,
 ) -> None:
-    """On SIGHUP read the configuration again; one that is wrong changes nothing.
+    """When told, read the configuration again; one that is wrong changes nothing.
 
-    :param begun: the configuration of the start.
+    :param told: set by SIGHUP. :param begun: the configuration of the start.
     :param read: reads it, with the keeper of its secrets; without one, secrets are not asked for.
     """
-    told = threading.Event()
     reload = _Reload(begun, read, furnished, live)
 
     def wait() -> None:
@@ -42,13 +44,13 @@ def reload_when_told(
 
         while True:
             asked = told.wait(ROUND)
+            if asked:
+                told.clear()  # before anything is read: who tells it meanwhile wants more
             reload.renew(all_of_them=asked)
             if asked:
-                told.clear()
                 reload.take_up()
             reload.look()
 
-    signal.signal(signal.SIGHUP, lambda *_: told.set())
     threading.Thread(target=wait, name="reload", daemon=True).start()
 
 

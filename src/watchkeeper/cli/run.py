@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import faulthandler
 import itertools
-import os
-import signal
 import socket
 import threading
 from pathlib import Path
@@ -15,6 +12,7 @@ from cyclopts import Parameter
 
 from watchkeeper.cli._access import doorkeeper, is_loopback, own_name
 from watchkeeper.cli._memory import keep_memory
+from watchkeeper.cli._signals import obeyed
 from watchkeeper.cli._terminal import now, say
 from watchkeeper.errors import ConfigError
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 
     from watchkeeper.access.doorkeeper import Doorkeeper
     from watchkeeper.cli._reload import Read
+    from watchkeeper.cli._signals import Orders
     from watchkeeper.config import Config
     from watchkeeper.journal import Journal
     from watchkeeper.ledger import Ledger
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from watchkeeper.secrets import Keeper
     from watchkeeper.service import House, Service
 
-LAST = 9.5  # seconds from a signal to the end, whatever hangs; 10 s is the promise
 LINGER = 2.0  # seconds for the last answers over gRPC to leave
 PATIENCE = 3.0  # seconds without a word that nobody minds
 
@@ -89,32 +87,14 @@ def run(
         where = str(data) if data else None
         return configured(config, keeper, listen=listen, data=where, log=said, profile=profile)
 
-    return _serve(read(Keeper()), read, _told_to_stop(), once=once, dry_run=dry_run)
-
-
-def _told_to_stop() -> threading.Event:
-    """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once.
-
-    So does a drain that takes too long: what was acknowledged is on the disk already, and whoever
-    sent the signal will not wait for ever.
-    """
-    stop = threading.Event()
-
-    def told(number: int, _frame: object) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-        faulthandler.dump_traceback_later(LAST, exit=True)  # beyond the interpreter's own end
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, told)
-    return stop
+    with obeyed(once=once) as orders:
+        return _serve(read(Keeper()), read, orders, once=once, dry_run=dry_run)
 
 
 def _serve(
     settings: Config,
     read: Read,
-    stop: threading.Event,
+    orders: Orders,
     *,
     once: bool,
     dry_run: bool,
@@ -137,7 +117,7 @@ def _serve(
         def furnished(settings: Config) -> House:
             return _furnished(settings, journal, ledger, dry_run=dry_run)
 
-        service = Service(furnished(settings), stop, now, once=once, witness=witness)
+        service = Service(furnished(settings), orders.stop, now, once=once, witness=witness)
         service.features.ask = offer(service.features.flags).get_boolean_value
         live = Live(
             service,
@@ -153,7 +133,7 @@ def _serve(
         live.keep(settings.reports, settings.history)
         for record in (live.reporter, live.historian):
             threading.Thread(target=record.run, name="records", daemon=True).start()
-        reload_when_told(settings, read, furnished, live)
+        reload_when_told(orders.reload, settings, read, furnished, live)
         threading.Thread(target=live.objectives.run, name="objectives", daemon=True).start()
         with doorkeeper(settings, ledger) as doorman:
             close, address = _open(live, service, settings, door, doorman)
