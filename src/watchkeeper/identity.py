@@ -70,7 +70,7 @@ class Identity:
         for naming in self.namings:
             if naming.metrics and not metric.startswith(naming.metrics):
                 continue
-            if all(labels.get(label) for label in naming.labels):
+            if all(map(labels.get, naming.labels)):
                 return (
                     f"{naming.type}:{_name(naming, labels)}",
                     metric,

@@ -82,6 +82,7 @@ class Pusher(threading.Thread):
         super().__init__(name=f"pusher-{number}")
         self._world, self.number, self.batches = world, number, 0
         self.acknowledged = 0  # samples, all those before this one
+        self.refused = 0  # requests, since the start
         self.over = threading.Event()
 
     def run(self) -> None:
@@ -105,6 +106,7 @@ class Pusher(threading.Thread):
             else:
                 assert answer.status == 503, (answer.status, said)
                 assert answer.headers["Retry-After"]
+                self.refused += 1
         if line is not None:
             line.close()
 

@@ -47,4 +47,4 @@ store_file.crash_point = stop_at
 store_file.CHECKPOINT_PAGES = 20
 code = cli.run([*sys.argv[3:], *(["--once"] if point in AT_THE_END else [])])
 assert nth <= 0, f"{point} was not reached"
-sys.exit(code)
+cli.leave(code)

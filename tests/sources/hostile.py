@@ -161,6 +161,17 @@ def bomb(size):
     return behave
 
 
+def fickle(samples):
+    """A page of as many samples, and of other names each time."""
+    page = b"".join(b'fickle{id="@-%d"} 1\n' % n for n in range(samples))
+
+    def behave(server, one):
+        path, _ = server.request(one)
+        answer(one, page.replace(b"@", b"%d" % server.asked[path]))
+
+    return behave
+
+
 def html(server, one):
     server.request(one)
     answer(one, b"<html><body>Welcome</body></html>\n", "text/html; charset=utf-8")

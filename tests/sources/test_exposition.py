@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as families
 
 from watchkeeper.errors import InputError
 from watchkeeper.model import attributes_text
+from watchkeeper.sources import _exposition
 from watchkeeper.sources._exposition import Reader
 
 NOW = 1_700_000_000_000
@@ -235,6 +236,49 @@ def test_what_is_remembered_of_a_page_that_never_repeats_is_bounded():
         read("".join(f'a{{request="{round_}-{n}"}} 1\n' for n in range(1000)), of)
     assert len(of._heads) < 25_000
     assert len(of._numbers) < 25_000
+
+
+def test_a_page_that_is_known_needs_no_turn_however_large():
+    of = reader()
+    page = "".join(f'a{{x="{n}"}} {n}.5\nb{{x="{n}"}} NaN\n' for n in range(5000))
+    first = read(page, of)
+    with _exposition._LEARNING:  # somebody else's turn, for ever
+        assert read(page, of) == first
+
+
+class Late:
+    """A clock that goes on by a second whenever it is read, and rests that take no time."""
+
+    now = 0.0
+
+    def monotonic(self):
+        self.now += 1.0
+        return self.now
+
+    def sleep(self, _):
+        pass
+
+
+def test_a_page_that_cannot_be_read_in_time_is_refused_and_what_was_read_is_known(monkeypatch):
+    monkeypatch.setattr(_exposition, "time", Late())
+    of, count = reader(), 3 * _exposition.PORTION
+    page = "".join(f"a_{n} {n}\n" for n in range(count))
+    for _ in range(2):
+        with pytest.raises(InputError, match=f"{count} lines, too many of them new"):
+            read(page, of, deadline=_exposition.time.now + 1.5)
+    assert len(read(page, of, deadline=_exposition.time.now + 1.5)[0]) == count
+
+
+def test_what_is_remembered_of_pages_that_are_never_read_in_time_is_bounded(monkeypatch):
+    for name, value in {"time": Late(), "PORTION": 100, "SPARE": 500}.items():
+        monkeypatch.setattr(_exposition, name, value)
+    of = reader(samples=1000)
+    for round_ in range(40):
+        page = "".join(f"a_{round_}_{n} 1\n" for n in range(900))
+        with pytest.raises(InputError, match="in time"):
+            read(page, of, deadline=_exposition.time.now + 1.5)
+    assert len(of._heads) <= 2 * 1000 + 500
+    assert len(of._numbers) <= 2 * 1000 + 500
 
 
 def test_the_same_series_is_the_same_however_its_labels_are_ordered():

@@ -6,11 +6,13 @@ Results go to stdout, diagnostics and progress to stderr. Exit codes: 0 ok, 1 fo
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import os
 import signal
 import sys
-from typing import Any
+import threading
+from typing import Any, NoReturn
 
 from watchkeeper import __version__
 from watchkeeper.errors import ConfigError, WatchkeeperError
@@ -61,6 +63,19 @@ def main() -> None:
     code = run(sys.argv[1:])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # all is done; it ends by itself
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process.
+
+    A thread that still runs may be in a library that lets nobody else in (a compiler, a resolver):
+    the interpreter is not taken apart under it, which could wait for ever.
+    """
+    if threading.active_count() > 1:
+        atexit._run_exitfuncs()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

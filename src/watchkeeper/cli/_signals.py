@@ -24,7 +24,7 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 @dataclass(frozen=True)
 class Orders:
-    """What was told so far. :param stop: once and for all. :param reload: whoever does clears it."""
+    """What was told so far. :param stop: for good. :param reload: cleared by whoever does it."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     reload: threading.Event = field(default_factory=threading.Event)
@@ -69,7 +69,8 @@ def _obey(heard: socket.socket, orders: Orders) -> None:
                 os._exit(128 + number)
             elif number in STOPPING:
                 told = True
-                faulthandler.dump_traceback_later(LAST, exit=True)  # beyond the interpreter's own end
+                # It holds beyond the interpreter's own end.
+                faulthandler.dump_traceback_later(LAST, exit=True)
                 orders.stop.set()
 
 

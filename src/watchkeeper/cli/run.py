@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from watchkeeper.journal import Journal
     from watchkeeper.ledger import Ledger
     from watchkeeper.live import Live
+    from watchkeeper.model import Millis
     from watchkeeper.secrets import Keeper
     from watchkeeper.service import House, Service
 
@@ -199,10 +200,13 @@ def _open(
     from watchkeeper.http.receive import doors
     from watchkeeper.http.server import serve
 
+    def clock() -> Millis:
+        return service.clock()  # by then one that does not go back
+
     numbers = itertools.count(1)
     tls = settings.tls.context() if settings.tls else None
-    over_grpc = _open_grpc(settings, service, numbers, doorman)
-    routes = doors(settings.receivers, service.intake, now, numbers)
+    over_grpc = _open_grpc(settings, service, clock, numbers, doorman)
+    routes = doors(settings.receivers, service.intake, clock, numbers)
     hosts = [*settings.access.hosts, *own_name(settings.listen.host)]
     close_http = serve(app(live, hosts, routes, doorman), door, tls)
 
@@ -216,7 +220,11 @@ def _open(
 
 
 def _open_grpc(
-    settings: Config, service: Service, numbers: itertools.count[int], doorman: Doorkeeper
+    settings: Config,
+    service: Service,
+    clock: Callable[[], Millis],
+    numbers: itertools.count[int],
+    doorman: Doorkeeper,
 ) -> list[Callable[[float], None]]:
     """Take OTLP over gRPC where a receiver asks for it; return what ends that."""
     from watchkeeper.access import Scope
@@ -233,7 +241,7 @@ def _open_grpc(
     name = f"[{host}]" if ":" in host else host
     tls = settings.tls.pem() if settings.tls else None
     return [
-        serve(one, name, one.grpc_port, taker(one, service.intake, numbers), admit, tls)[1]
+        serve(one, name, one.grpc_port, taker(one, service.intake, clock, numbers), admit, tls)[1]
         for one in settings.receivers
         if isinstance(one, Otlp) and one.grpc_port
     ]

@@ -54,12 +54,15 @@ def doors(
 
 
 def taker(
-    receiver: Receiver, intake: Intake, numbers: itertools.count[int]
+    receiver: Receiver, intake: Intake, clock: Callable[[], Millis], numbers: itertools.count[int]
 ) -> Callable[[Delivery], Outcome]:
-    """Return what takes a delivery in and waits until all of it is durable, on any thread."""
+    """Return what takes a delivery in and waits until all of it is durable, on any thread.
+
+    It says itself when the delivery arrived, and gives it its number.
+    """
 
     def take(delivery: Delivery) -> Outcome:
-        delivery = replace(delivery, number=next(numbers))
+        delivery = replace(delivery, arrived=clock(), number=next(numbers))
         told: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         try:
             tenant = _tenant(Headers(delivery.headers))

@@ -2,8 +2,10 @@
 
 A page repeats itself: the same names and labels every round, other values. So a reader keeps, for
 its target, what each line begins with (everything before the value) and the series that stands for;
-a line it has seen costs a cut, a look-up and `float`. Lines that are new, that carry a time or an
-exemplar, or that cannot be read take the long way. Values are the nearest double, as written.
+lines it has seen are read as columns (`_page`). Lines that are new, that carry a time or an
+exemplar, or that cannot be read take the long way, a portion at a time and one page of the house
+at a time: they need the interpreter, and so does everybody else. Values are the nearest double, as
+written.
 
 Both formats are described in Prometheus' documentation ("Exposition formats") and in the
 OpenMetrics specification 1.0.
@@ -11,7 +13,10 @@ OpenMetrics specification 1.0.
 
 from __future__ import annotations
 
+import math
 import re
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,14 +26,16 @@ import pyarrow as pa
 
 from watchkeeper.errors import InputError
 from watchkeeper.identity import Key
-from watchkeeper.model import KEYS, REJECTS, SAMPLES, Millis, Reason, Rows
+from watchkeeper.model import KEYS, REJECTS, SAMPLES, Floats, Millis, Reason
 from watchkeeper.sources import Collected
+from watchkeeper.sources._page import EOF, Flags, Known, Lines, Places, lines_of, numbers, parted
 
 NAME_MAX, VALUE_MAX = 200, 4096  # bytes of a name, and of a label's value
 LINE_MAX = 1 << 19  # bytes; 64 labels of the greatest length fit
 OFFERED_MAX = 200  # characters of an unreadable line that are kept
 BAD_MAX = 1000  # unreadable lines; a page with more of them than of others is no page of metrics
 SPARE = 10_000  # beginnings kept beyond twice what the page has
+PORTION, PAUSE = 2000, 0.001  # lines read the long way without a rest, and the seconds of it
 TIME_MAX = 1 << 62  # milliseconds; what lies beyond is a time in no unit
 
 # Quantifiers are possessive (`*+`): a hostile line is refused in one pass.
@@ -39,6 +46,8 @@ _HEAD = re.compile(rb"[ \t]*+([a-zA-Z_:][a-zA-Z0-9_:]*+)(?:[ \t]*+(" + _LABELS +
 _LABEL = re.compile(rb"(" + _WORD + rb')[ \t]*+=[ \t]*+"((?:[^"\\]|\\.)*+)"')
 _ESCAPE = re.compile(r'\\([\\n"])')
 EXPECTED = 'name{label="value",…} value [time]'
+
+_LEARNING = threading.Lock()  # one page at a time takes the long way
 
 Name = Callable[[str, Mapping[str, str]], Key]
 
@@ -53,13 +62,18 @@ class _Bad(Exception):
 
 @dataclass(slots=True)
 class _Read:
-    """What has been read of one page. :param times: position -> a time of its own."""
+    """What has been read of one page.
+
+    :param rows: the series of each line, -1 where it gives no sample. :param values: of each line.
+    :param times: number of a line, from 0 -> a time of its own.
+    """
 
     origin: str
-    rows: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    rows: Places
+    values: Floats
     times: dict[int, int] = field(default_factory=dict)
     bad: list[tuple[Any, ...]] = field(default_factory=list)
+    good: int = 0  # samples so far
 
     def refuse(self, number: int, line: bytes, error: _Bad) -> None:
         """Keep a line that gives no sample."""
@@ -68,7 +82,7 @@ class _Read:
         self.bad.append(
             ("", error.metric, "", None, None, offered, place, str(error.reason), error.detail)
         )
-        if len(self.bad) > max(BAD_MAX, len(self.rows)):
+        if len(self.bad) > max(BAD_MAX, self.good):
             first = self.bad[0]
             raise InputError(
                 f"{self.origin}: no page of metrics: {len(self.bad)} lines cannot be read",
@@ -86,22 +100,38 @@ class Reader:
     def __init__(self, name: Name, labels: int = 64, samples: int = 100_000) -> None:
         self._name, self._labels, self._samples = name, labels, samples
         self._heads: dict[bytes, int] = {}
+        self._known = Known()
         self._numbers: dict[Key, int] = {}
-        self._latest: tuple[Rows, pa.RecordBatch, pa.Array] | None = None
+        self._latest: tuple[Places, pa.RecordBatch, pa.Array] | None = None
 
     def read(
-        self, page: bytes, at: Millis, origin: str, *, openmetrics: bool = False, cut: bool = False
+        self,
+        page: bytes,
+        at: Millis,
+        origin: str,
+        *,
+        openmetrics: bool = False,
+        cut: bool = False,
+        deadline: float = math.inf,
     ) -> Collected:
         """Return the samples of a page; lines without a time of their own are of `at`.
 
         :param cut: the page was longer than what is here.
-        :raises InputError: OpenMetrics without its end, or a page of something else.
+        :param deadline: `time.monotonic()` at which all must be read; what was learned by then
+            is known the next time.
+        :raises InputError: OpenMetrics without its end, a page of something else, or one that
+            takes too long.
         """
-        lines = page.split(b"\n")
-        complete = openmetrics and lines[-1] == b"# EOF"  # which needs no line feed
-        unfinished = b"" if complete else lines.pop()
-        read = _Read(origin)
-        end = self._read(lines, read, openmetrics)
+        lines, unfinished = lines_of(page), b""
+        if openmetrics and lines.tail == EOF:  # which needs no line feed
+            lines = lines_of(page + b"\n")
+        else:
+            unfinished = lines.tail
+        said, end = (lines, None) if not openmetrics else _ended(lines)
+        read = self._read(said, origin, openmetrics, deadline)
+        if end is not None and any(beyond := [n for n in range(end, len(lines)) if lines[n]][:1]):
+            what = "nothing after `# EOF`"
+            read.refuse(end + 1, lines[beyond[0]], _Bad(Reason.MALFORMED, what))
         if cut:
             what = f"at most {len(page)} bytes a page; the rest was left"
             read.refuse(len(lines) + 1, unfinished, _Bad(Reason.TOO_LARGE, what))
@@ -114,38 +144,67 @@ class Reader:
             read.refuse(len(lines) + 1, unfinished, _Bad(Reason.MALFORMED, what))
         return self._columns(read, at)
 
-    def _read(self, lines: list[bytes], read: _Read, openmetrics: bool) -> int | None:
-        """Read lines to the end; return the number of the line that says so."""
-        heads, rows, values = self._heads, read.rows, read.values
-        for number, line in enumerate(lines, 1):
-            head, _, text = line.rpartition(b" ")
-            row = heads.get(head)
-            try:
-                if row is not None:
-                    value = _value(text)
-                elif line.lstrip()[:1] in (b"", b"#"):
-                    if openmetrics and line == b"# EOF":
-                        return _ended(lines, number, read)
-                    continue
-                elif len(rows) == self._samples:
-                    break
-                else:
-                    row, value, time = self._long_way(line, openmetrics)
-                    if time is not None:
-                        read.times[len(rows)] = time
-            except _Bad as error:
-                read.refuse(number, line, error)
-                continue
-            if len(rows) == self._samples:
+    def _read(self, lines: Lines, origin: str, openmetrics: bool, deadline: float) -> _Read:
+        """Read lines: those that are known at once, then the others, in order."""
+        heads, texts = parted(lines)
+        self._known.learn(self._heads)
+        rows = self._known.rows(heads)
+        plain, values = numbers(texts)
+        fast, silent = (rows >= 0) & plain, lines.silent()
+        read = _Read(origin, np.where(fast, rows, -1), values)
+        before = np.cumsum(fast)  # known samples up to and with each line
+        others = np.flatnonzero(~fast & ~silent)
+        late, learned = len(lines), 0
+        for first in range(0, len(others), PORTION):
+            if time.monotonic() > deadline:
+                self._make_room(self._samples)
+                raise InputError(
+                    f"{origin}: {len(lines)} lines, too many of them new to be read in time",
+                    hint="what was read is known next time; or raise timeout, lower sample_limit",
+                )
+            with _LEARNING:
+                for number in map(int, others[first : first + PORTION]):
+                    read.good = int(before[number]) + learned
+                    if read.good >= self._samples:
+                        late = number
+                        break
+                    learned += self._one(lines[number], number, read, openmetrics)
+            if late < len(lines):
                 break
-            rows.append(row)
-            values.append(value)
-        else:
-            return None
-        left = sum(1 for line in lines[number - 1 :] if line[:1] not in (b"", b"#"))
-        what = f"at most {self._samples} samples a page; {left} lines were left"
-        read.refuse(number, line, _Bad(Reason.TOO_MANY_SERIES, what))
-        return len(lines)
+            if first + PORTION < len(others):
+                time.sleep(PAUSE)  # outside, so that the next in line gets its turn
+        return self._limited(read, silent, lines, late)
+
+    def _limited(self, read: _Read, silent: Flags, lines: Lines, late: int) -> _Read:
+        """Leave what is beyond the limit of samples. :param late: a line known to be beyond it."""
+        count = np.cumsum(read.rows >= 0)
+        first = min(late, int(np.searchsorted(count, self._samples, side="right")))
+        read.good = int(count[-1]) if len(count) else 0
+        if first < len(lines):
+            left = int(np.count_nonzero(~silent[first:]))
+            what = f"at most {self._samples} samples a page; {left} lines were left"
+            read.rows[first:] = -1
+            read.refuse(first + 1, lines[first], _Bad(Reason.TOO_MANY_SERIES, what))
+        return read
+
+    def _one(self, line: bytes, number: int, read: _Read, openmetrics: bool) -> bool:
+        """Read one line; return whether it gives a sample."""
+        if line.lstrip()[:1] in (b"", b"#"):
+            return False
+        head, _, text = line.rpartition(b" ")
+        row, own = self._heads.get(head), None
+        try:
+            if row is None:
+                row, value, own = self._long_way(line, openmetrics)
+            else:
+                value = _value(text)
+        except _Bad as error:
+            read.refuse(number + 1, line, error)
+            return False
+        read.rows[number], read.values[number] = row, value
+        if own is not None:
+            read.times[number] = own
+        return True
 
     def _long_way(self, line: bytes, openmetrics: bool) -> tuple[int, float, int | None]:
         """Return series, value and time of a line that is new or says more than others."""
@@ -195,7 +254,8 @@ class Reader:
         return row
 
     def _columns(self, read: _Read, at: Millis) -> Collected:
-        rows = np.array(read.rows, np.uint32)
+        lines = np.flatnonzero(read.rows >= 0)
+        rows = read.rows[lines]
         if self._latest is None or not np.array_equal(self._latest[0], rows):
             used, series = np.unique(rows, return_inverse=True)
             every = list(self._numbers)
@@ -204,16 +264,20 @@ class Reader:
             keys = pa.RecordBatch.from_arrays(arrays, schema=KEYS)
             self._latest = rows, keys, pa.array(series.astype(np.uint32))
         _, keys, numbers = self._latest
-        if len(self._heads) > 2 * len(rows) + SPARE:
-            self._heads, self._numbers, self._latest = {}, {}, None
-        times = np.full(len(rows), at, np.int64)
-        for position, time in read.times.items():
-            times[position] = time
-        columns = [numbers, pa.array(times), pa.array(read.values, pa.float64())]
+        self._make_room(len(rows))
+        times = np.full(len(read.rows), at, np.int64)
+        for number, own in read.times.items():
+            times[number] = own
+        columns = [numbers, pa.array(times[lines]), pa.array(read.values[lines])]
         samples = pa.RecordBatch.from_arrays(columns, schema=SAMPLES)
         bad = zip(*read.bad, strict=True) if read.bad else [()] * len(REJECTS)
         unread = [pa.array(column, f.type) for column, f in zip(bad, REJECTS, strict=True)]
         return Collected(keys, samples, pa.RecordBatch.from_arrays(unread, schema=REJECTS))
+
+    def _make_room(self, samples: int) -> None:
+        """Forget all, when most of it is of no page any more. :param samples: of a page."""
+        if len(self._heads) > 2 * samples + SPARE:
+            self._heads, self._numbers, self._latest, self._known = {}, {}, None, Known()
 
 
 def _value(text: bytes, metric: str = "") -> float:
@@ -238,11 +302,12 @@ def _time(text: bytes, metric: str, openmetrics: bool) -> int:
     raise _Bad(Reason.NO_TIME, f"{unit} since 1970", metric)
 
 
-def _ended(lines: list[bytes], number: int, read: _Read) -> int:
-    if any(lines[number:]):
-        beyond = next(line for line in lines[number:] if line)
-        read.refuse(number + 1, beyond, _Bad(Reason.MALFORMED, "nothing after `# EOF`"))
-    return number
+def _ended(lines: Lines) -> tuple[Lines, int | None]:
+    """Return the lines up to `# EOF`, and how many that and what is before it are."""
+    for number in map(int, np.flatnonzero(lines.ends - lines.starts == len(EOF))):
+        if lines[number] == EOF:
+            return lines.until(number), number + 1
+    return lines, None
 
 
 def _escaped(match: re.Match[str]) -> str:

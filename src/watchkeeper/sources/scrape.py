@@ -140,7 +140,10 @@ class Scraper:
         if reader is None:
             reader = self._readers[_page(target)] = self._reader(target)
         openmetrics = page.kind.startswith(OPENMETRICS)
-        return reader.read(page.body, at, target.name, openmetrics=openmetrics, cut=page.cut)
+        return reader.read(
+            page.body, at, target.name,
+            openmetrics=openmetrics, cut=page.cut, deadline=deadline,
+        )  # fmt: skip
 
     def cancel(self) -> None:
         """End the questions under way."""
