@@ -243,7 +243,7 @@ def test_a_get_without_a_body_is_answered(house):
 
 
 def test_what_comes_by_other_ways_than_http_is_held_to_the_same(house):
-    take = doors.taker(Plain(), house.intake, lambda: Millis(0), itertools.count(1))
+    take = doors.taker(Plain(), house.intake, lambda: Millis(NOW), itertools.count(1))
     assert take(delivery(GOOD, arrived=NOW)).accepted == 1
     strange = replace(delivery(GOOD), headers={"x-scope-orgid": "a b"})
     assert isinstance(take(strange), Malformed)
