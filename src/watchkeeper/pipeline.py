@@ -123,7 +123,7 @@ class Decider:
     """Carries the journal into the ledger. One at a time owns a ledger.
 
     :param clock: seconds that only grow; they say how often a checkpoint is worth its time.
-    :param spent: what scoring, concluding and committing take is added to.
+    :param spent: what scoring, showing, concluding and committing take is added to.
     :param witness: told of all that is done.
     """
 
@@ -181,7 +181,8 @@ class Decider:
                     self._name_models(entry)
                 self._name_flips(entry)
             if observed is not None and self.fold.state is not None:
-                self._watch(observed, self.fold.state)
+                with self._spent("show"):
+                    self._watch(observed, self.fold.state)
             count += 1
         return count
 

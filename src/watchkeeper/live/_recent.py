@@ -1,6 +1,6 @@
 """The newest scored samples, kept in memory for plots: a few hours of as many series as fit.
 
-Each series that is kept has one row of cells, one cell a stretch of time: short stretches for the
+Each series that is kept has a row of cells, one cell a stretch of time: short stretches for the
 last minutes, longer ones for the last hours. A cell holds the oddest sample of its stretch, so that
 a plot never loses what alarmed; the newest sample is held apart.
 When there are more series than rows, a row goes to who needs it: series that just alarmed, and
@@ -42,37 +42,42 @@ def keep(
     slot: Slots,
     row: Rows,
     time: Times,
-    columns: Floats,
+    columns: tuple[Floats, ...],
     times: Times,
     cells: Floats,
     last: Times,
     newest: Floats,
-    needed: Times,
 ) -> None:
     """Write samples into the rows of their series.
 
-    :param slot: the row of each series; -1: none. :param columns: [samples, COLUMNS].
-    :param times: [rows, FINES + CELLS]; -1 where nothing is. :param cells: the same × COLUMNS.
-    :param last: of each row, the time of `newest`. :param needed: when it last alarmed.
+    The samples of an entry are of one time, mostly, and in order of series. So what they are
+    written to lies side by side when the stretch comes before the row, and memory is not waited
+    for.
+
+    :param slot: the row of each series; -1: none. :param columns: COLUMNS, one element a sample.
+    :param times: [FINES + CELLS, rows]; -1 where nothing is. :param cells: the same × COLUMNS.
+    :param last: of each row, the time of `newest`.
     """
+    value, expected, lower, upper, score = columns
     for i in range(len(row)):
-        s = slot[row[i]]
-        if s < 0:
+        if slot[row[i]] < 0:
             continue
-        at = time[i]
-        odd = columns[i, SCORE]
+        s, at = np.uint64(slot[row[i]]), time[i]
+        said = (value[i], expected[i], lower[i], upper[i], score[i])
         if at > last[s]:
             last[s] = at
-            newest[s] = columns[i]
-        if odd >= 1.0 and at > needed[s]:
-            needed[s] = at
-        f, c = (at // FINE) % FINES, FINES + (at // CELL) % CELLS
-        if times[s, f] // FINE != at // FINE or odd >= cells[s, f, SCORE]:
-            times[s, f] = at
-            cells[s, f] = columns[i]
-        if times[s, c] // CELL != at // CELL or odd >= cells[s, c, SCORE]:
-            times[s, c] = at
-            cells[s, c] = columns[i]
+            for k in range(len(said)):
+                newest[s, k] = said[k]
+        fine, coarse = at // FINE, at // CELL
+        f, c = np.uint64(fine % FINES), np.uint64(FINES + coarse % CELLS)
+        if times[f, s] // FINE != fine or score[i] >= cells[f, s, SCORE]:
+            times[f, s] = at
+            for k in range(len(said)):
+                cells[f, s, k] = said[k]
+        if times[c, s] // CELL != coarse or score[i] >= cells[c, s, SCORE]:
+            times[c, s] = at
+            for k in range(len(said)):
+                cells[c, s, k] = said[k]
 
 
 def reference_keep(
@@ -104,16 +109,16 @@ class Recent:
         self._series = Series()
         self._slot: Slots = np.zeros(0, np.int32)
         self._owner = np.full(rows, -1, np.int64)  # the series of each row
-        self._times = np.full((rows, FINES + CELLS), -1, np.int64)
-        self._cells = np.empty((rows, FINES + CELLS, len(COLUMNS)))
+        self._times = np.full((FINES + CELLS, rows), -1, np.int64)
+        self._cells = np.empty((FINES + CELLS, rows, len(COLUMNS)))
         self._last = np.full(rows, -1, np.int64)
         self._newest = np.empty((rows, len(COLUMNS)))
-        self._needed = np.zeros(rows, np.int64)
+        self._needed = np.zeros(rows, np.int64)  # when each was last
         self._used = 0
         self._now = 0
         self._lock = threading.Lock()
         nothing = np.zeros(0, np.int64)
-        self._write(nothing.astype(np.uint32), nothing, np.zeros((0, len(COLUMNS))))  # compiles
+        self._write(nothing.astype(np.uint32), nothing, [np.zeros(0)] * len(COLUMNS))  # compiles
 
     def add(self, observed: Observed, state: State) -> None:
         """Keep what was just observed."""
@@ -124,13 +129,10 @@ class Recent:
             self.state, self._series = state, state.series
             self._now = int(samples.arrived[-1])
             self._welcome(len(state.series.entity))
-            columns = np.stack([getattr(scores, name) for name in COLUMNS], axis=1)
-            self._write(samples.row, samples.time, columns)
-            if self._used < len(self._owner):
-                return
-            odd = (scores.score >= 1.0) & (self._slot[samples.row] < 0)
-            if odd.any() and self._make_room(np.unique(samples.row[odd]).astype(np.int64)):
-                self._write(samples.row, samples.time, columns)  # what is kept stays as it is
+            odd = np.flatnonzero(scores.score >= 1.0)
+            if len(odd):
+                self._alarmed(samples.row[odd], samples.time[odd])
+            self._write(samples.row, samples.time, [getattr(scores, name) for name in COLUMNS])
 
     def of(self, entity: str) -> list[Sampled]:
         """Return the samples kept of each series of an entity, oldest first."""
@@ -238,29 +240,32 @@ class Recent:
         self._owner[free] = np.arange(first, first + len(free))
         self._used += len(free)
 
-    def _make_room(self, claims: Times) -> int:
+    def _alarmed(self, row: Rows, time: Times) -> None:
+        """Let series keep their rows that have just alarmed, or give them one."""
+        slot = self._slot[row]
+        np.maximum.at(self._needed, slot[slot >= 0], time[slot >= 0])
+        self._make_room(np.unique(row[slot < 0]).astype(np.int64))
+
+    def _make_room(self, claims: Times) -> None:
         """Give rows to series that need one, of those that needed theirs longest ago."""
-        if len(claims) == 0:
-            return 0
-        count = min(len(claims), len(self._needed))
-        longest = np.argpartition(self._needed, count - 1)[:count]
-        longest = longest[self._needed[longest] < self._now - HELD]
-        for series, slot in zip(claims.tolist(), longest.tolist(), strict=False):
+        for series in claims.tolist():
+            slot = int(self._needed.argmin())
+            if self._needed[slot] >= self._now - HELD:
+                return
             if self._owner[slot] >= 0:
                 self._slot[self._owner[slot]] = -1
             self._owner[slot], self._slot[series] = series, slot
-            self._times[slot], self._last[slot], self._needed[slot] = -1, -1, self._now
-        return min(len(claims), len(longest))
+            self._times[:, slot], self._last[slot], self._needed[slot] = -1, -1, self._now
 
-    def _write(self, row: Rows, time: Times, columns: Floats) -> None:
+    def _write(self, row: Rows, time: Times, columns: Sequence[Floats]) -> None:
         keep(
-            self._slot, row, time, columns, self._times, self._cells, self._last, self._newest,
-            self._needed,
+            self._slot, row, time, tuple(columns),
+            self._times, self._cells, self._last, self._newest,
         )  # fmt: skip
 
     def _sampled(self, series: int) -> Sampled:
         slot, names = int(self._slot[series]), self._series
-        newest, times = int(self._last[slot]), self._times[slot]
+        newest, times = int(self._last[slot]), self._times[:, slot]
         fine = FINES_FIRST[times[:FINES] // FINE > newest // FINE - FINES]
         begin = times[fine].min() // CELL * CELL if len(fine) else newest + 1
         coarse = FINES + np.flatnonzero(
@@ -269,7 +274,7 @@ class Recent:
         there = np.concatenate([coarse, fine])
         there = there[np.argsort(times[there])]
         there = there[times[there] >= 0]
-        time, columns = times[there], self._cells[slot, there]
+        time, columns = times[there], self._cells[there, slot]
         if len(time) and time[-1] != newest:
             time, columns = np.append(time, newest), np.vstack([columns, self._newest[slot]])
         parts = {name: columns[:, place].copy() for place, name in enumerate(COLUMNS)}

@@ -79,7 +79,7 @@ STAGES = {
                "Bytes of what sources brought and is not durable yet; 64 MiB may wait."),
         Metric("waiting_oldest_seconds", "gauge", "Age of the oldest; 0 when nothing waits."),
         Metric("stage_cpu_seconds_total", "counter",
-               "Processor seconds of decode, check, journal, score, conclude, commit, act.",
+               "Processor seconds of decode, check, journal, score, show, conclude, commit, act.",
                ("stage",)),
         Metric("stage_duration_seconds", "histogram",
                "Elapsed time of one round (decode, check, journal), entry (score), tick (conclude),"
