@@ -14,8 +14,14 @@ SCRIPT = """
 
     from benchmarks.ingest.payloads import requests
     from tests.test_pipeline import rules
+    from watchkeeper import core
+    from watchkeeper.engines.local import Local
     from watchkeeper.intake import Intake, cost
     from watchkeeper.journal.sqlite import Sqlite
+    from watchkeeper.ledger.sqlite import Sqlite as LedgerFile
+    from watchkeeper.live._recent import Recent
+    from watchkeeper.model import Control, Millis, canonical
+    from watchkeeper.pipeline import Decider
     from watchkeeper.receivers import Delivery, Received
     from watchkeeper.receivers.alerts import Alerts
     from watchkeeper.receivers.influx import Influx
@@ -36,9 +42,14 @@ SCRIPT = """
     receivers = [RemoteWrite(), Otlp(), Influx(), JsonLines(), Alerts()]
     journal = Sqlite(path=Path(sys.argv[1])).open()
     intake = Intake(journal)
-    contracts = rules().contracts
+    rulebook, engine, recent = rules(), Local(workers=1), Recent()
+    contracts = rulebook.contracts
+    core.warm_up(rulebook, engine)
     intake.warm_up(receivers, contracts)
     assert journal.head() == 0, "an example was stored"
+    ledger = LedgerFile(path=Path(sys.argv[2])).open()
+    decider = Decider(journal, ledger, lambda _: rulebook, engine, recent.add)
+    journal.note(Control("rulebook", "test", canonical(rulebook.document)), Millis(NOW))
     intake.adopt(contracts)
     intake.closed = ""
     before, told = compiled(), []
@@ -55,16 +66,21 @@ SCRIPT = """
     fleet = [Delivery("POST", "/", {}, NAMED, one.body, NOW) for one in requests(400, 4)]
     push(receivers[0], fleet[0])
     push(receivers[0], *reversed(fleet[1:]))
+    for later in (5_000, 10_000):  # ends the tick of all of them, and one of none
+        journal.note(Control("heartbeat", "test", "{}"), Millis(NOW + later))
+        decider.decide()
+    assert ledger.counts().scored, "nothing was decided"
     assert all(isinstance(one, Received) and one.accepted for one in told if one.offered), told
     print(json.dumps([len(told), before, compiled()]))
 """
 
 
-def test_a_request_after_the_warm_up_compiles_nothing(tmp_path):
+def test_a_request_after_the_warm_up_and_its_decision_compile_nothing(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(tmp_path / "journal.sqlite")]
+    command += [str(tmp_path / "ledger.sqlite")]
     said = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert said.returncode == 0, said.stderr
-    told, before, after = json.loads(said.stdout)
+    told, before, after = json.loads(said.stdout.splitlines()[-1])  # the log says what was decided
     assert told > 10
     assert before, "the warm-up compiled nothing"
     assert after == before

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from watchkeeper import policies
 from watchkeeper.contracts import traits
 from watchkeeper.core.panel import DUPLICATE, FRESH, LATE, Current, Panel, admit, later
 from watchkeeper.core.state import KEEP_EVERY, Arrived, Kept, Pending, Rulebook, Series, State
@@ -163,11 +164,14 @@ def conclude(
     rulebook: Rulebook, state: State, evidence: Arrived, ticks: Times
 ) -> tuple[State, Concluded]:
     """Evaluate health and policies at `ticks`; every arrival belongs to the first tick after it."""
-    index = np.searchsorted(ticks, evidence.arrived, side="left")
-    if len(index) > 1 and (np.diff(index) < 0).any():
+    if len(ticks) == 1:  # all of it, in a house that is not behind
+        index = np.zeros(len(evidence.arrived), np.int64)
+    else:
+        index = np.searchsorted(ticks, evidence.arrived, side="left").astype(np.int64)
+    if len(ticks) > 1 and (np.diff(index) < 0).any():
         order = np.argsort(index.astype(np.int32), kind="stable")
         index, evidence = index[order], pick(evidence, order)
-    seen = Evidence(index.astype(np.int64), evidence.series, evidence.score, evidence.deadline)
+    seen = Evidence(index, evidence.series, evidence.score, evidence.deadline)
     roster = Roster(state.series.entity, state.traits.weight)
     state.health, health = rulebook.health.assess(state.health, seen, ticks, roster)
     panel = Panel(ticks, state.series.entities, health, state.series, seen, state.now)
@@ -207,12 +211,9 @@ def take(
     columns = entry.samples
     if columns.num_rows == 0:
         return state, None
-    samples = Samples(
-        columns["series"].to_numpy(),
-        columns["time"].to_numpy(),
-        np.full(columns.num_rows, entry.arrived, np.int64),
-        columns["value"].to_numpy(),
-    )
+    # copied, for a kernel that is handed what cannot be written to is compiled a second time
+    row, time, value = (np.array(columns[name]) for name in SAMPLES.names)
+    samples = Samples(row, time, np.full(len(row), entry.arrived, np.int64), value)
     state, observed = observe(rulebook, state, samples, engine)
     state.pending.counts += observed.counts
     state.pending.evidence.append(observed.evidence)
@@ -306,6 +307,7 @@ def warm_up(rulebook: Rulebook, engine: Engine) -> None:
         )
         state, _, _ = close(rulebook, state or begun(rulebook, entry), entry)
         state, _ = take(rulebook, state, entry, engine)
+    policies.warm_up()  # nothing has held in any of them
 
 
 def _steps(rulebook: Rulebook, state: State, concluded: Concluded, pending: Pending) -> list[Step]:

@@ -214,6 +214,8 @@ class Ensemble:
             _, scored = detector.score(part, samples, traits)
             if scored.deadline is not None:
                 np.minimum(deadline, scored.deadline, out=deadline)
+            if getattr(detector, "scoreless", False):
+                continue
             by_contract = getattr(detector, "by_contract", False)
             _lead(k, by_contract, (samples.row, samples.value), told, scored[:4], out, by)
 

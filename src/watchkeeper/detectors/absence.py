@@ -64,6 +64,7 @@ class Absence:
 
     version: ClassVar[int] = 1
     state_version: ClassVar[int] = 1
+    scoreless: ClassVar[bool] = True  # it says until when, and nothing of the value
 
     patience: float = 3.0
     least: float = 1_000.0

@@ -12,7 +12,7 @@ from watchkeeper.policies._document import Policy, digest, document, read
 from watchkeeper.policies._explain import explain_silence
 from watchkeeper.policies._held import Held, dump, load, nothing_held, paused
 from watchkeeper.policies._judge import judge
-from watchkeeper.policies._phases import Reason
+from watchkeeper.policies._phases import Reason, warm_up
 
 __all__ = [
     "Held",
@@ -28,4 +28,5 @@ __all__ = [
     "nothing_held",
     "paused",
     "read",
+    "warm_up",
 ]

@@ -133,6 +133,13 @@ def follow(
     return changes[:count]
 
 
+def warm_up() -> None:
+    """Have the kernel compiled, or loaded, before the first condition holds."""
+    times = np.zeros(0, np.int64)
+    nothing = Conditions(*np.zeros((4, 1, 0), np.bool_))
+    follow(np.zeros(1, np.int64), nothing, Course(np.zeros(0, np.uint8), times, times, times), 0, 0)
+
+
 @numba.njit(cache=True, nogil=True, fastmath=False)
 def _enter(course: Course, e: int, phase: int) -> None:
     """Stand in a phase; resolved is left at once."""
