@@ -9,6 +9,7 @@ orderly stop. The first line is a start on an empty folder, kernels compiled bef
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from watchkeeper.simulate.payloads import Course, fleet, template
 SERIES = 10_000
 CONFIG = "version: 1\npacks: [generic@1]\nsources: []\nlisten: 127.0.0.1:0\n"
 PATIENCE = 600.0  # seconds
+HZ = os.sysconf("SC_CLK_TCK")
 
 
 def fill(data: Path, settings: config.Config, samples: int, batch: int) -> int:
@@ -53,8 +55,11 @@ def fill(data: Path, settings: config.Config, samples: int, batch: int) -> int:
     return int(head)
 
 
-def started(folder: Path, data: Path) -> tuple[float, float]:
-    """Start the program, wait until it is ready, stop it; return seconds and the peak in MiB."""
+def started(folder: Path, data: Path) -> tuple[float, float, float]:
+    """Start the program, wait until it is ready, stop it.
+
+    :return: seconds, processor seconds, which show less who else is at work, and the peak in MiB.
+    """
     log = folder / "log"
     with log.open("wb") as out:
         begun = time.perf_counter()
@@ -70,12 +75,18 @@ def started(folder: Path, data: Path) -> tuple[float, float]:
     link = http.client.HTTPConnection("127.0.0.1", int(told[1]), timeout=10)
     link.request("GET", "/-/ready")
     assert link.getresponse().status == 200
+    spent = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     status = Path(f"/proc/{child.pid}/status").read_text()
     child.send_signal(signal.SIGTERM)
     child.wait()
     peak = re.search(r"VmHWM:\s+(\d+)", status)
     assert peak is not None
-    return seconds, int(peak[1]) / 1024
+    return seconds, sum(map(int, spent)) / HZ, int(peak[1]) / 1024
+
+
+def show(what: str, seconds: float, spent: float, peak: float) -> None:
+    """Print one start."""
+    print(f"{what:<52} {seconds:6.1f} s {spent:6.1f} CPU s {peak:6.0f} MiB", flush=True)
 
 
 def main() -> None:
@@ -85,16 +96,14 @@ def main() -> None:
         (folder / "config.yaml").write_text(CONFIG)
         settings = config.load([folder / "config.yaml"], {})
         started(folder, folder / "cold")  # compiles what is not compiled yet
-        seconds, peak = started(folder, folder / "empty")
-        print(f"{'empty':<52} {seconds:6.1f} s {peak:6.0f} MiB")
+        show("empty", *started(folder, folder / "empty"))
         for batch in (5_000, 100):
             data = folder / str(batch)
             data.mkdir()
             head = fill(data, settings, samples, batch)
             for how in ("nothing concluded", "stopped in order"):
-                seconds, peak = started(folder, data)
                 what = f"{samples:,} samples in {head:,} entries, {how}"
-                print(f"{what:<52} {seconds:6.1f} s {peak:6.0f} MiB")
+                show(what, *started(folder, data))
 
 
 if __name__ == "__main__":
