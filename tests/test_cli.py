@@ -122,9 +122,10 @@ def test_a_command_in_json_prints_one_document(out, tmp_path, capsys):
         "readiness": ("--evidence", tmp_path / "evidence.jsonl", "--least", 0),
     }
     # run and load need a house in motion; the others read a data folder: tests/test_live.py,
-    # tests/test_top.py, tests/test_flags.py, tests/access; monitoring prints files as they are
+    # tests/test_top.py, tests/test_flags.py, tests/test_outbox.py, tests/access; monitoring prints
+    # files as they are
     elsewhere = {"replay", "verify", "report", "status", "top", "flag", "token", "user", "audit"}
-    assert set(COMMANDS) - set(asked) == {"run", "load", "monitoring"} | elsewhere
+    assert set(COMMANDS) - set(asked) == {"run", "load", "monitoring", "outbox"} | elsewhere
     for command, arguments in asked.items():
         capsys.readouterr()
         assert wk(command, *arguments, "--output", "json") == 0, command

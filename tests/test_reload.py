@@ -5,11 +5,13 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from tests.commands import wk
 from tests.test_pipeline import START, Stores, rules
 
 from watchkeeper import config
 from watchkeeper.cli._reload import _Reload
 from watchkeeper.errors import ConfigError
+from watchkeeper.live import Live
 from watchkeeper.model import Control, Millis, canonical
 from watchkeeper.secrets import Keeper
 
@@ -89,6 +91,7 @@ def test_what_differs_is_told_by_path_and_secrets_only_that_they_differ(written)
         ("actions.tell.url", "<secret>", "<secret>"),
         ("policies.hot.name", "", "'hot'"),
         ("policies.hot.when", "", "'health < 5.0'"),
+        ("reports", "a list", ""),
         ("reports.nightly.name", "", "'nightly'"),
         ("sources[0].interval", "'10s'", "'20s'"),
         ("tick", "'1s'", "'2s'"),
@@ -143,7 +146,31 @@ def test_a_configuration_that_drifts_from_what_runs_is_noticed(written):
     assert "cannot be read any more: WK100" in seen.drift[2]
     written[1](AFTER)
     reload.look()
-    assert seen.drift[3].endswith("; and 2 more")
+    assert seen.drift[3].endswith("; and 4 more")
+
+
+def test_status_tells_of_a_configuration_that_is_not_the_one_that_runs(tmp_path, capsys):
+    stores = Stores(tmp_path, rules()).begin()
+    house = SimpleNamespace(journal=stores.journal, ledger=stores.ledger)
+    live = Live(SimpleNamespace(house=house, witness=None), "test", lambda: START, folder=tmp_path)
+
+    def status():
+        capsys.readouterr()
+        assert wk("status", "--data", tmp_path) == 0
+        return capsys.readouterr().out
+
+    assert "configuration" not in status()
+    live.drifted("tick: '1s' -> '2s'")
+    assert "configuration on disk differs, SIGHUP takes it up: tick: '1s' -> '2s'" in status()
+    live.drifted("")
+    live.reloaded(True, ["listen", "log"])
+    assert "only a restart takes up: listen, log\n" in status()
+    live.reloaded(False)
+    assert "the last reload was refused" in status()
+    assert "listen, log" in status()
+    (tmp_path / "configuration.json").write_text("{")
+    assert "restart" not in status()
+    stores.close()
 
 
 def test_the_audit_chain_has_what_a_reload_changed(tmp_path):

@@ -32,6 +32,7 @@ COMMANDS = {
     "status": "Say how the house and its entities are, in one screen.",
     "top": "Show the worst entities with their reasons, rates and lag, and refresh.",
     "quarantine": "List rejected samples, or offer them again.",
+    "outbox": "List what decisions owe, or try an order again.",
     "flag": "List feature flags, or switch one on or off.",
     "token": "Create, list, rotate and revoke API tokens.",
     "user": "Add people who sign in, change their roles and passwords.",

@@ -38,6 +38,7 @@ def reload_when_told(
     :param read: reads it, with the keeper of its secrets; without one, secrets are not asked for.
     """
     reload = _Reload(begun, read, furnished, live)
+    live.drifted("")  # what an earlier house wrote down is over
 
     def wait() -> None:
         from watchkeeper.secrets import ROUND

@@ -75,6 +75,7 @@ def looked_up(data: Path) -> dict[str, Any]:
         "open_orders": len(waiting),
         "targets": targets,
         "objectives": _objectives(data),
+        "configuration": _configured(data),
         "entities": [_row(one) for one in entities],
     }  # fmt: skip
 
@@ -90,6 +91,15 @@ def _objectives(data: Path) -> list[dict[str, Any]]:
     kept = Kept(data)
     kept.read()
     return kept.facts(now())
+
+
+def _configured(data: Path) -> dict[str, Any]:
+    """Return how the configuration on the disk stood to the running one, when last looked at."""
+    from dataclasses import asdict
+
+    from watchkeeper.live._configured import read
+
+    return asdict(read(data))
 
 
 def _unwell(journal: Journal) -> list[dict[str, Any]]:
@@ -144,6 +154,7 @@ def _shown(facts: dict[str, Any], width: int) -> str:
         f"samples {counts['accepted']} accepted, {counts['rejected']} rejected,"
         f" {counts['late']} late, {counts['duplicate']} duplicate",
         *_promised(facts["objectives"]),
+        *_drifted(facts["configuration"]),
         "",
     ]
     for one in facts["targets"][:SHOWN]:
@@ -157,6 +168,18 @@ def _shown(facts: dict[str, Any], width: int) -> str:
     if len(entities) > SHOWN:
         lines.append(f"… and {len(entities) - SHOWN} more, healthier")
     return "\n".join(_screen.cut(line, width) for line in lines)
+
+
+def _drifted(configured: dict[str, Any]) -> list[str]:
+    """Return lines about a configuration that is not the one that runs."""
+    lines = []
+    if configured["drift"]:
+        lines.append(f"configuration on disk differs, SIGHUP takes it up: {configured['drift']}")
+    if configured["refused"]:
+        lines.append("the last reload was refused; `watchkeeper check` says why")
+    if configured["restart_for"]:
+        lines.append(f"only a restart takes up: {', '.join(configured['restart_for'])}")
+    return lines
 
 
 def _promised(objectives: list[dict[str, Any]]) -> list[str]:

@@ -105,7 +105,7 @@ def frame(
 def _head(facts: dict[str, Any], rates: dict[str, float] | None) -> Iterator[str]:
     states = [one["state"] for one in facts["entities"]]
     told = ", ".join(f"{states.count(s)} {s}" for s in ("fail", "warn", "unknown", "ok"))
-    yield f"{len(states)} entities: {told}"
+    yield f"{len(states)} {'entity' if len(states) == 1 else 'entities'}: {told}"
     tick = facts["tick"] or "no tick yet"
     yield f"tick {tick}, {facts['behind']} entries behind, {facts['open_orders']} orders open"
     counts = facts["counts"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 from watchkeeper import __version__
 from watchkeeper.bulk import versions
 from watchkeeper.flags import flip
+from watchkeeper.live._configured import Configured
 from watchkeeper.live._historian import Historian
 from watchkeeper.live._metrics import Told, exposed
 from watchkeeper.live._objectives import Objectives
@@ -62,8 +64,7 @@ class Live(Shown):
         self.historian = Historian(service, Shelf(records / "history"))
         self._given_up: tuple[Millis, int] | None = None  # orders, as counted when
         self._reload = (True, clock())  # how the last reading of the configuration went, and when
-        self._beyond: tuple[str, ...] = ()  # changed fields that only a restart takes up
-        self._drift = ""
+        self._configured = Configured()
         self._cached: tuple[Millis, Findings] | None = None
         self._lock = threading.Lock()
 
@@ -73,12 +74,15 @@ class Live(Shown):
         :param beyond: the fields that differ from the start's, and that only a restart takes up.
         """
         self._reload = (well, self._clock() if well else self._reload[1])
-        if well:
-            self._beyond = tuple(beyond)
+        self._stands(refused=not well, **({"restart_for": list(beyond)} if well else {}))
 
     def drifted(self, drift: str) -> None:
         """Remember how what is on the disk differs from what runs; empty when it does not."""
-        self._drift = drift
+        self._stands(drift=drift)
+
+    def _stands(self, **changed: Any) -> None:
+        self._configured = replace(self._configured, **changed)
+        self._configured.write(self._folder)
 
     def findings(self) -> Findings:
         """Return what is worth telling now; made once a tick."""
@@ -101,7 +105,7 @@ class Live(Shown):
             "started": progress.started and rfc3339(progress.started),
             "ready": service.ready.is_set(),
             "rulebook": service.house.rulebook.digest,
-            "restart_for": list(self._beyond),
+            "restart_for": list(self._configured.restart_for),
             "journal": {
                 "head": service.house.journal.head(),
                 "samples": service.journalled,
@@ -129,7 +133,7 @@ class Live(Shown):
             },
             "sources": {source.name: self._standing(source) for source in service.house.sources},
             "flags": self.flags(),
-            "drift": self._drift,
+            "drift": self._configured.drift,
             "targets": {
                 name: [one._asdict() for one in states()]
                 for name, reader in sorted(service.readers().items())
