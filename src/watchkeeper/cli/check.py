@@ -94,6 +94,7 @@ def _around(settings: Config, *, syntax_only: bool, offline: bool) -> dict[str, 
 
 
 def _warnings(settings: Config) -> Iterator[str]:
+    yield from settings.climbed
     flags = settings.rules.flags
     for name, (flag, default) in settings.switches.items():
         if not flags.get(flag, default):

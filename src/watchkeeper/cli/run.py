@@ -111,6 +111,8 @@ def _serve(
     keep_memory()  # before there is another thread
     door = None if once else _door(settings)  # before anything is made on disk
     logs.configure(settings.log)
+    for line in settings.climbed:
+        say(f"configuration  {line}")
     data, reserve = settings.data, settings.reserve
     with seen(settings) as witness, stores(data, read_only=False, reserve=reserve) as both:
         journal, ledger = both

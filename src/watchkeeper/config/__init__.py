@@ -8,7 +8,7 @@ are alive. `rulebook` is the part of it that judges, as a document for the journ
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pydantic
 from watchkeeper import plugins
 from watchkeeper.access.settings import Access, OpenId, Tls
 from watchkeeper.actions import Action
-from watchkeeper.config import _packs, _profiles
+from watchkeeper.config import _ladder, _packs, _profiles
 from watchkeeper.config._layers import merge_all, substitute
 from watchkeeper.config._packs import document
 from watchkeeper.config._plugs import assemble, build, fill
@@ -78,6 +78,7 @@ class Config:
     :param log: how the house logs. :param tracing: where traces go. :param metrics: what is told.
     :param keeper: who has the secrets, and renews them while they are in use.
     :param written: every value by its path, to tell what a reload changes.
+    :param climbed: what was done to files of an older version, a line each.
     """
 
     rules: Rulebook
@@ -105,6 +106,7 @@ class Config:
     files: tuple[Path, ...]
     keeper: Keeper
     written: Written
+    climbed: tuple[str, ...] = ()
 
 
 def load(
@@ -148,6 +150,7 @@ def survey(
             found.append(problem(root, (), f"must be a mapping, got {shown(root, ())}"))
         elif root is not None:
             layers.append(substitute(root, env, found))
+    layers, climbed = _ladder.climb(layers)
     over = [parse(overlay, "<command line>")] if overlay else []
     if layers:
         profile = _profiles.named(layers, env, over, found)
@@ -155,6 +158,7 @@ def survey(
     keeper = keeper or Keeper()
     before = keeper.stores
     config = _assembled(layers, env, files, found, keeper) if layers else None
+    config = replace(config, climbed=climbed) if config is not None else None
     if found:
         keeper.adopt(before)  # what was configured before goes on to hold
     return (None if found else config), ordered(found)
