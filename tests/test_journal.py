@@ -66,7 +66,7 @@ def test_a_reader_sees_what_a_writer_acknowledged(path):
     reader.close()
 
 
-@pytest.mark.parametrize(("version", "hint"), [(3, "newer watchkeeper"), (1, "older watchkeeper")])
+@pytest.mark.parametrize(("version", "hint"), [(3, "use that release"), (1, "watchkeeper migrate")])
 def test_another_schema_version_is_refused_untouched(path, version, hint):
     Sqlite(path).open().close()
     with apsw.Connection(str(path)) as db:

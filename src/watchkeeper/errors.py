@@ -16,6 +16,8 @@
     + StoreLocked              WK302  another process owns this data folder
     + StoreFull                WK303  no space, or the reserve is reached
     + StoreVersion             WK304  the store was written by another schema version
+    + BackupError              WK305  a backup is not what was written, or is none
+    + Unfinished               WK306  a command that changes the whole folder was cut off
   x VerifyError                WK400  the ledger does not follow from the journal
   x ActionError                WK500
     + ActionRetry              WK501  try the same order again later
@@ -150,6 +152,18 @@ class StoreVersion(StoreError):
     """The store was written by another schema version."""
 
     code = "WK304"
+
+
+class BackupError(StoreError):
+    """A backup is not what was written, or is none."""
+
+    code = "WK305"
+
+
+class Unfinished(StoreError):
+    """A command that changes the whole data folder was cut off while it put files in place."""
+
+    code = "WK306"
 
 
 class VerifyError(WatchkeeperError):

@@ -162,6 +162,11 @@ class Accounts:
         with self._changing() as db:
             db.execute(SQL["link_event"], (seq, number))
 
+    def unlink(self) -> None:
+        """Forget all links: the ledger was made anew, and the next start tells it every event."""
+        with self._changing() as db:
+            db.execute(SQL["unlink_events"])
+
     def unlinked(self, limit: int = 1000) -> list[Event]:
         """Return the oldest events that are not in the ledger's chain yet."""
         return [_event(row) for row in self._file.query(SQL["unlinked"], (limit,))]

@@ -58,6 +58,9 @@ insert into event values (null, ?, ?, ?, ?, ?, ?, null) returning number;
 -- name: link_event
 update event set link = ? where number = ?;
 
+-- name: unlink_events
+update event set link = null where link is not null;
+
 -- name: unlinked
 select number, at, who, origin, action, outcome, detail, link from event
 where link is null order by number limit ?;

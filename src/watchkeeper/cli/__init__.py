@@ -41,6 +41,10 @@ COMMANDS = {
     "schema": "Print the JSON schema of a file format, a log line or a report.",
     "monitoring": "Print what Prometheus and Grafana need to watch a house.",
     "readiness": "Hold evidence against a scorecard, and say what is missing.",
+    "backup": "Copy a data folder while the house runs, whole or not at all.",
+    "restore": "Bring a backup back, up to a moment if so asked, proven before it is in place.",
+    "repair": "Say what is broken in a data folder; mend it if so asked.",
+    "migrate": "Carry a data folder of an older release on under this one.",
     "doctor": "Look for trouble with this machine and this installation.",
 }
 

@@ -34,6 +34,14 @@ def configured(files: Sequence[Path], keeper: Keeper | None = None, **said: Any)
     return config.load(paths, os.environ, overlay, keeper or Keeper(blind=True))
 
 
+def derive_silently() -> None:
+    """Let what is derived again not be logged as if it happened now."""
+    from watchkeeper.observe import logs
+    from watchkeeper.observe.settings import Log
+
+    logs.configure(Log(level="warning"))
+
+
 @contextmanager
 def stores(
     data: Path, *, read_only: bool = True, reserve: Reserve | None = None
@@ -43,8 +51,14 @@ def stores(
     :param reserve: what the journal leaves free of the disk, for the ledger and for operators.
     """
     from watchkeeper import plugins
+    from watchkeeper.store import swap
     from watchkeeper.store.reserve import NOTHING
 
+    if read_only:
+        swap.unfinished(data)
+    elif (data / swap.WHOLE).exists():
+        with swap.owned(data):
+            swap.finish(data)
     path = data / "journal.sqlite"
     journal = plugins.load("journal", "sqlite")(path=path, reserve=reserve or NOTHING).open(
         read_only=read_only

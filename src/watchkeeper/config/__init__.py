@@ -22,7 +22,7 @@ from watchkeeper.config._layers import merge_all, substitute
 from watchkeeper.config._packs import document
 from watchkeeper.config._plugs import assemble, build, fill
 from watchkeeper.config._problems import ordered, problem, refuse, shown, suggestion, translate
-from watchkeeper.config._rulebook import compose, read_rulebook, without_acts
+from watchkeeper.config._rulebook import carried_on, compose, read_rulebook, without_acts
 from watchkeeper.config._schema import DIALECT, schema
 from watchkeeper.config._settings import TOLD, Listen, Settings, defaults, read_listen
 from watchkeeper.config._units import duration as read_duration
@@ -47,6 +47,7 @@ __all__ = [
     "Listen",
     "Problem",
     "build",
+    "carried_on",
     "default",
     "document",
     "known_flags",

@@ -85,6 +85,40 @@ def read_rulebook(document: Mapping[str, Any]) -> Rulebook:
     )
 
 
+def carried_on(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a rulebook of an older release as one of today's, with the methods of today.
+
+    What it says of them stays; one that this release reads as it is comes back unchanged.
+
+    :raises StoreVersion: a newer release wrote it. :raises ConfigError: a part no longer exists.
+    """
+    try:
+        read_rulebook(document)
+    except StoreVersion:
+        if document.get("schema") != SCHEMA:
+            raise
+        today = {
+            **document,
+            "detectors": [_of_today("detectors", spec) for spec in document["detectors"]],
+            "health": _of_today("health", document["health"]),
+        }
+        read_rulebook(today)
+        return today
+    return document
+
+
+def _of_today(family: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    plug = build(family, {name: spec[name] for name in spec if name not in _VERSIONS})
+    newer = [name for name in _VERSIONS if name in spec and spec[name] > getattr(plug, name)]
+    if newer:
+        raise StoreVersion(
+            f"rulebook: {family} {spec['type']!r} has {newer[0]} {spec[newer[0]]}; this release has"
+            f" {getattr(plug, newer[0])}",
+            hint="a newer release wrote it, and there is no way back: use that release",
+        )
+    return _spec(family, plug)
+
+
 def _full(document: contracts.Contract | policies.Policy) -> dict[str, Any]:
     written: dict[str, Any] = document.model_dump(mode="json", by_alias=True)
     return written
@@ -112,6 +146,7 @@ def _rebuilt(family: str, spec: Mapping[str, Any]) -> Any:
             raise StoreVersion(
                 f"rulebook: {family} {spec['type']!r} has {name} {spec[name]}; "
                 f"this release has {getattr(plug, name)}",
-                hint="replay with the release that wrote it",
+                hint="replay with the release that wrote it, or carry the folder on:"
+                " `watchkeeper migrate`",
             )
     return plug

@@ -82,7 +82,7 @@ def seal(entry: Entry) -> tuple[Stored, Block | None]:
     if entry.new.num_rows:
         block = Block(entry.first, entry.new.num_rows, _stream(entry.new), b"")
         block = block._replace(checksum=_block_checksum(block))
-    return row._replace(checksum=_checksum(row)), block
+    return row._replace(checksum=checksum(row)), block
 
 
 def unseal(row: Stored, new: pa.RecordBatch) -> Entry:
@@ -90,14 +90,14 @@ def unseal(row: Stored, new: pa.RecordBatch) -> Entry:
 
     :raises CorruptionError: the row is not what was written, or the series are not its own.
     """
-    if _checksum(row) != row.checksum or new.num_rows != row.n_new:
+    if checksum(row) != row.checksum or new.num_rows != row.n_new:
         raise CorruptionError(
             f"journal entry {row.offset}: its bytes do not match its checksum",
             hint="restore the journal from a backup; entries before this one are whole",
         )
     try:
         samples = unpack(row.samples, row.n_samples) if row.samples else NO_SAMPLES
-        rejected = _table(row.rejected) if row.rejected else NO_REJECTS
+        rejected = table(row.rejected) if row.rejected else NO_REJECTS
     except ValueError as error:  # a whole checksum over bytes that we never wrote
         raise CorruptionError(
             f"journal entry {row.offset}: {error}", hint="restore the journal from a backup"
@@ -127,7 +127,7 @@ def unseal_block(block: Block) -> pa.RecordBatch:
             f"journal series {block.first}: the bytes do not match their checksum",
             hint="restore the journal from a backup",
         )
-    keys = _table(block.keys)
+    keys = table(block.keys)
     assert keys.schema.equals(KEYS), keys.schema
     assert keys.num_rows == block.length
     return keys
@@ -138,7 +138,8 @@ def facts_checksum(*facts: object) -> bytes:
     return hashlib.sha256(canonical(list(facts)).encode()).digest()
 
 
-def _checksum(row: Stored) -> bytes:
+def checksum(row: Stored) -> bytes:
+    """Return the SHA-256 of an entry's row."""
     facts = [*row[:9], len(row.rejected), len(row.samples)]
     sha = hashlib.sha256(canonical(facts).encode())
     sha.update(row.rejected)
@@ -158,6 +159,7 @@ def _stream(table: pa.RecordBatch) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _table(stream: bytes) -> pa.RecordBatch:
+def table(stream: bytes) -> pa.RecordBatch:
+    """Return the one batch of an Arrow IPC stream."""
     with pa.ipc.open_stream(stream, options=ALONE) as reader:
         return reader.read_next_batch()

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +27,7 @@ from watchkeeper.errors import (
 )
 from watchkeeper.store.checkpoints import Checkpoints
 from watchkeeper.store.layout import Layout
+from watchkeeper.store.lock import let_go, take
 from watchkeeper.store.rescue import beside, mark, rescue, sync
 from watchkeeper.store.reserve import NOTHING, Reserve, Room, give_up_ballast
 
@@ -111,7 +110,7 @@ class StoreFile:
         try:
             if not self.read_only:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock = _take(self.path, self._layout.name)
+                self._lock = take(self.path, self._layout.name)
                 rescue(self.path, self._copy_to, self._crash_point)
                 self._writer = self._open_writer()
             elif not self.path.exists():
@@ -211,8 +210,7 @@ class StoreFile:
                 self._part_from(writer)
             lock, self._lock = self._lock, -1
             if lock >= 0:
-                os.ftruncate(lock, 0)
-                os.close(lock)
+                let_go(lock)
 
     def _part_from(self, writer: apsw.Connection) -> None:
         """Leave everything in the database file, with no WAL beside it, if the disk allows."""
@@ -301,10 +299,11 @@ class StoreFile:
                 hint="point --data at a folder made by watchkeeper",
             )
         if version != self._layout.version:
-            other = "a newer" if version > self._layout.version else "the older"
+            newer = "a newer release wrote it, and there is no way back: use that release"
+            older = "`watchkeeper migrate` carries the folder on"
             raise StoreVersion(
                 f"{self.path}: schema version {version}, this program knows {self._layout.version}",
-                hint=f"use {other} watchkeeper, or another --data folder",
+                hint=newer if version > self._layout.version else older,
             )
         expected = apsw.Connection(":memory:")
         expected.execute(self._layout.schema)
@@ -371,24 +370,6 @@ class StoreFile:
             old.execute("vacuum into ?", (str(copy),))
         finally:
             old.close(True)
-
-
-def _take(path: Path, name: str) -> int:
-    """Own the store for this process; the lock goes with the process, however it ends."""
-    lock = os.open(beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
-        raise StoreLocked(
-            f"{path}: process {owner} owns this {name}",
-            hint=f"stop process {owner}, or use another --data folder",
-        ) from None
-    with contextlib.suppress(OSError):  # a full disk: the lock holds, only its label is missing
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    return lock
 
 
 def _is_full(error: Exception) -> bool:
