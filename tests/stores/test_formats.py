@@ -6,8 +6,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from watchkeeper.journal.sqlite import LAYOUT as JOURNAL
-from watchkeeper.ledger.sqlite import LAYOUT as LEDGER
+from watchkeeper.journal._schema import LAYOUT as JOURNAL
+from watchkeeper.ledger._schema import LAYOUT as LEDGER
 
 TEXT = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 

@@ -29,7 +29,7 @@ from watchkeeper.journal._entry import (
     unseal,
     unseal_block,
 )
-from watchkeeper.journal.sqlite import LAYOUT, SQL
+from watchkeeper.journal._schema import LAYOUT, SQL
 from watchkeeper.model import SAMPLES, Control, Entry, Millis, Offset
 from watchkeeper.store.file import StoreFile
 

@@ -27,13 +27,11 @@ from watchkeeper.journal._entry import (
 )
 from watchkeeper.journal._numbers import Numbers
 from watchkeeper.journal._recent import Recent
+from watchkeeper.journal._schema import LAYOUT, SQL
 from watchkeeper.model import SAMPLES, Checked, Control, Cursor, Entry, Millis, Offset
 from watchkeeper.store.file import StoreFile
-from watchkeeper.store.layout import Layout, queries
 from watchkeeper.store.reserve import NOTHING, Reserve
 
-SQL = queries(Path(__file__).with_suffix(".sql"))
-LAYOUT = Layout("journal", application=0x574B4A4C, version=2, schema=SQL["schema"])  # "WKJL"
 PAGE_ENTRIES = 8  # read at once: a few megabytes at most
 PAGE_BLOCKS = 256
 

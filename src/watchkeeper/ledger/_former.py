@@ -16,7 +16,7 @@ from watchkeeper.errors import StoreError, StoreVersion, VerifyError
 from watchkeeper.ledger import Link
 from watchkeeper.ledger._chain import link_hash
 from watchkeeper.ledger._head import read_head, signing_key
-from watchkeeper.ledger.sqlite import LAYOUT, OURS
+from watchkeeper.ledger._schema import LAYOUT, OURS
 from watchkeeper.model import Millis, Receipt
 
 NEVER = Millis(-1)

@@ -26,6 +26,7 @@ from watchkeeper.ledger._chain import (
 from watchkeeper.ledger._head import Head, read_head, signing_key, write_head
 from watchkeeper.ledger._prove import prove
 from watchkeeper.ledger._rows import EVER, Snapshot, assessed, decision
+from watchkeeper.ledger._schema import LAYOUT, OURS, SQL
 from watchkeeper.model import (
     Assessed,
     Checkpoint,
@@ -39,11 +40,7 @@ from watchkeeper.model import (
     canonical,
 )
 from watchkeeper.store.file import StoreFile
-from watchkeeper.store.layout import Layout, queries
 
-SQL = queries(Path(__file__).with_suffix(".sql"))
-LAYOUT = Layout("ledger", application=0x574B4C47, version=1, schema=SQL["schema"])  # "WKLG"
-OURS = frozenset({"genesis", "step", "receipt"})  # kinds of link that a note may not have
 PAGE_LINKS = 1000
 PART_BYTES = 16 << 20  # SQLite's limit for one blob is 1 GB, and a million series take more
 

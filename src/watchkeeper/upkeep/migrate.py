@@ -17,7 +17,7 @@ from watchkeeper.core.fold import Reread
 from watchkeeper.engines import Engine
 from watchkeeper.errors import CorruptionError, VerifyError
 from watchkeeper.journal._former import Former
-from watchkeeper.journal.sqlite import LAYOUT
+from watchkeeper.journal._schema import LAYOUT
 from watchkeeper.ledger._former import believed
 from watchkeeper.model import Control, Millis, canonical, digest
 from watchkeeper.store import swap

@@ -12,7 +12,7 @@ from watchkeeper.core.fold import Reread
 from watchkeeper.engines import Engine
 from watchkeeper.errors import CorruptionError, StoreVersion, VerifyError
 from watchkeeper.journal._former import Former
-from watchkeeper.journal.sqlite import LAYOUT
+from watchkeeper.journal._schema import LAYOUT
 from watchkeeper.ledger._former import believed
 from watchkeeper.ledger._head import KEY_BYTES
 from watchkeeper.model import Millis
