@@ -45,6 +45,8 @@ COMMANDS = {
     "restore": "Bring a backup back, up to a moment if so asked, proven before it is in place.",
     "repair": "Say what is broken in a data folder; mend it if so asked.",
     "migrate": "Carry a data folder of an older release on under this one.",
+    "capacity": "Say what this house costs, and which limit it reaches first.",
+    "support": "Write a bundle for whoever helps, without telemetry and without secrets.",
     "doctor": "Look for trouble with this machine and this installation.",
 }
 
