@@ -56,7 +56,7 @@ def bundle(tmp_path_factory):
     (folder / "c.yaml").write_text(
         "version: 1\nlisten: 127.0.0.1:9\nflags: {action.webhook: true}\n"
         "actions:\n  hook:\n    type: webhook\n"
-        f"    url: http://me:{MARK}url@127.0.0.1:9/{MARK}path?token={MARK}query\n"
+        f"    url: http://127.0.0.1:9/{MARK}path?token={MARK}query\n"
         f"    secret: {MARK}secret\n    headers: {{Authorization: 'Bearer {MARK}header'}}\n"
     )
     (folder / "c.yaml").chmod(0o600)

@@ -16,7 +16,7 @@ def backup(*, to: Path, data: Path = Path("watchkeeper-data"), output: Output = 
     Examples:
 
       watchkeeper backup --to /backup/monday
-      watchkeeper backup --data /var/lib/watchkeeper --to /backup/monday --output json
+      watchkeeper backup --data /var/lib/watchkeeper --to /backup/monday
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ def support(
     Examples:
 
       watchkeeper support --out support.tar.gz
-      watchkeeper support --config /etc/watchkeeper --log /var/log/watchkeeper.log --out s.tar.gz
+      watchkeeper support --config watchkeeper.yaml --log house.log --out s.tar.gz
 
     Parameters
     ----------

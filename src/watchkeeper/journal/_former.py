@@ -111,7 +111,7 @@ class Former:
             found.offset, found.arrived = Offset(stored.offset), Millis(stored.arrived)
             found.series += stored.n_new
             yield row
-        behind = self.newest - found.offset
+        behind = max(self.newest - found.offset, 0)  # a house that runs has added some meanwhile
         if behind and not found.damage:
             found.damage = f"entry {found.offset + 1} is missing"
         elif not found.damage and not self._whole_head:
@@ -189,7 +189,7 @@ def copied(
     finally:
         file.close()
     kept.damage = former.found.damage
-    kept.lost = former.newest - kept.offset if former.found.lost is not None else None
+    kept.lost = max(former.newest - kept.offset, 0) if former.found.lost is not None else None
     return kept
 
 

@@ -15,7 +15,7 @@ import apsw
 from watchkeeper.errors import StoreError, StoreVersion, VerifyError
 from watchkeeper.ledger import Link
 from watchkeeper.ledger._chain import link_hash
-from watchkeeper.ledger._head import read_head, signing_key
+from watchkeeper.ledger._head import Head, read_head, signing_key
 from watchkeeper.ledger._schema import LAYOUT, OURS
 from watchkeeper.model import Millis, Receipt
 
@@ -30,6 +30,7 @@ class Believed:
     :param whole: nothing is broken, and its end is the signed one.
     :param steps: the body of each step, by tick. :param orders: keys of all orders there were.
     :param damage: what ended it; empty when it is whole.
+    :param unsigned: why its head says nothing.
     """
 
     links: int = 0
@@ -37,6 +38,7 @@ class Believed:
     tick: Millis = NEVER
     whole: bool = False
     damage: str = ""
+    unsigned: str = ""
     receipts: list[Receipt] = field(default_factory=list)
     notes: list[Link] = field(default_factory=list)
     steps: dict[int, str] = field(default_factory=dict)
@@ -53,6 +55,7 @@ def believed(path: Path, key: Path) -> Believed:
         found.damage = "there is no ledger"
         return found
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    head = _head(path, key, found)
     try:
         _not_newer(path, db)
         rows = db.execute("select seq, kind, at, body, hash from link order by seq")
@@ -63,6 +66,9 @@ def believed(path: Path, key: Path) -> Believed:
                 found.damage = f"link {found.links + 1} does not follow from the link before"
                 break
             _add(found, link)
+            if head is not None and link.seq == head.seq and link.hash != head.hash:
+                found = Believed(damage=f"link {link.seq} is not the one that the head signed")
+                break  # whoever made the chain anew made all of it
         found.orders = {row[0] for row in db.execute("select key from orders")}
         if db.execute("pragma integrity_check(1)").fetchall() != [("ok",)]:
             found.damage = found.damage or "its tables do not agree with their indexes"
@@ -70,7 +76,10 @@ def believed(path: Path, key: Path) -> Believed:
         found.damage = found.damage or str(error)
     finally:
         db.close(True)
-    found.damage = found.damage or _end(path, key, found)
+    if not found.damage and head is not None and head.seq > found.links:
+        found.damage = f"the tail up to the signed head {head.seq} was cut"
+    if not found.damage and head is None and found.links > 1:
+        found.damage = found.unsigned or "the signed head is missing"
     found.whole = not found.damage
     return found
 
@@ -95,14 +104,10 @@ def _add(found: Believed, link: Link) -> None:
         found.notes.append(link)
 
 
-def _end(path: Path, key: Path, found: Believed) -> str:
-    """Return what is wrong with the signed head; empty when nothing is."""
+def _head(path: Path, key: Path, found: Believed) -> Head | None:
+    """Return the signed head; None, and the reason in `unsigned`, when there is none to believe."""
     try:
-        head = read_head(path.with_name(path.name + ".head"), signing_key(key, create=False))
+        return read_head(path.with_name(path.name + ".head"), signing_key(key, create=False))
     except (VerifyError, StoreError) as error:
-        return str(error.args[0])
-    if head is None:
-        return "" if found.links <= 1 else "the signed head is missing"
-    if head.seq > found.links:
-        return f"the tail up to the signed head {head.seq} was cut"
-    return ""
+        found.unsigned = str(error.args[0])
+        return None

@@ -14,6 +14,7 @@ from watchkeeper.ledger import Ledger
 from watchkeeper.ledger._former import Believed
 from watchkeeper.model import Millis, Offset, Order, Receipt, canonical
 
+ACCESS = "access"  # notes that the accounts hold, and tell the chain again
 KIND = "upkeep"  # of the note that says so
 CLOSED = "not known after the ledger was made anew; not sent again"
 EVERY = 1 << 30
@@ -59,12 +60,12 @@ def rebuild(
         while decider.decide():
             progress(decider.fold.offset)
         decider.save()
-        for note in before.notes:
-            if note.kind != "access":  # the accounts hold those, and tell them again
-                ledger.note(note.kind, note.at, note.body)
+        notes = [note for note in before.notes if note.kind != ACCESS]
+        for note in notes:
+            ledger.note(note.kind, note.at, note.body)
         kept, left, closed = _deliveries(ledger, before, now)
         steps, differ = _compared(ledger, before)
-        done = Rebuilt(steps, differ, kept, len(before.notes), left, closed)
+        done = Rebuilt(steps, differ, kept, len(notes), left, closed)
         facts = {"done": why, "version": __version__, "links_before": before.links,
                  "hash_before": before.hash, "damage_before": before.damage,
                  "steps": steps, "steps_that_differ": differ}  # fmt: skip

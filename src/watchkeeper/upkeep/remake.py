@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,23 +39,20 @@ def remake(
     *,
     rewrite: Rewrite | None = None,
     journal_too: bool = True,
-    sound: Callable[[Prefix], None] = lambda _: None,
 ) -> Remade:
     """Write a new ledger, and a new journal too; swap them in. The caller owns the folder.
 
     :param rewrite: makes today's controls of older ones. :param journal_too: False: it is whole.
-    :param sound: told what of the journal is kept, before anything follows from it.
+    :raises CorruptionError: nothing of the journal is whole.
     """
     folder = swap.begin(data)
     try:
         prefix = _journal(data, folder, rewrite, tell) if journal_too else None
-        if prefix is not None:
-            if not prefix.offset:
-                raise CorruptionError(
-                    f"{data / 'journal.sqlite'}: {prefix.damage}; not one entry is whole",
-                    hint="restore a backup",
-                )
-            sound(prefix)
+        if prefix is not None and not prefix.offset:
+            raise CorruptionError(
+                f"{data / 'journal.sqlite'}: {prefix.damage}; not one entry is whole",
+                hint="restore a backup",
+            )
         file.crash_point("remake.journal")
         before = believed(data / "ledger.sqlite", data / KEY)
         with opened(folder if journal_too else data, ledger=False) as (journal, _):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import tarfile
 from collections.abc import Mapping
@@ -69,5 +70,5 @@ def write(out: Path, parts: Mapping[str, str], known: tuple[str, ...] = ()) -> l
                 member = tarfile.TarInfo(f"support/{name}")
                 member.size, member.mode = len(body), 0o600
                 tar.addfile(member, io.BytesIO(body))
-        Path(file.name).chmod(0o600)
+        os.fchmod(file.fileno(), 0o600)
     return sorted(parts)
