@@ -7,10 +7,11 @@ transaction. Whoever reads sees a change at once, whoever made it.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -78,6 +79,18 @@ class Token:
             return "revoked"
         return "expired" if self.expires is not None and now >= self.expires else "active"
 
+    def facts(self, now: Millis, spelled: Callable[[Millis], str]) -> dict[str, Any]:
+        """Return what may be known of it, JSON-able, its times as `spelled`."""
+        times = {"created": self.created, "expires": self.expires, "last_used": self.used}
+        return {
+            "id": self.id,
+            "name": self.name,
+            "role": str(self.role),
+            "maker": self.maker,
+            "state": self.state(now),
+            **{name: None if time is None else spelled(time) for name, time in times.items()},
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -97,6 +110,19 @@ class Event:
     detail: str = "{}"
     number: int = 0
     link: int | None = None
+
+    def facts(self, spelled: Callable[[Millis], str]) -> dict[str, Any]:
+        """Return it JSON-able, its time as `spelled`."""
+        return {
+            "number": self.number,
+            "time": spelled(self.at),
+            "who": self.who,
+            "origin": self.origin,
+            "action": self.action,
+            "outcome": self.outcome,
+            "detail": json.loads(self.detail),
+            "link": self.link,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +59,7 @@ def audit(
             min(limit, LIMIT_MAX), who=who, action=action, outcome=outcome, since=since or 0
         )
     proofs = _proofs(data, found)
-    rows = [{**told(event), "chain": proofs[event.number]} for event in found]
+    rows = [{**event.facts(stamp), "chain": proofs[event.number]} for event in found]
     lines = [
         f"{row['time']}  {row['outcome']:<8} {row['who']:<24} {row['action']}"
         f" {_brief(row['detail'])} from {row['origin'] or 'nowhere'}"
@@ -69,20 +68,6 @@ def audit(
     ]
     emit(output, {"events": rows}, "\n".join(lines) or "nothing happened")
     return 1 if any(row["chain"] == "differs" for row in rows) else 0
-
-
-def told(event: Event) -> dict[str, Any]:
-    """Return an event as JSON can hold it."""
-    return {
-        "number": event.number,
-        "time": stamp(event.at),
-        "who": event.who,
-        "origin": event.origin,
-        "action": event.action,
-        "outcome": event.outcome,
-        "detail": json.loads(event.detail),
-        "link": event.link,
-    }
 
 
 def _proofs(data: Path, found: list[Event]) -> dict[int, str]:

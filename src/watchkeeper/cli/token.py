@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from watchkeeper.cli._terminal import Output, emit, now, say, stamp
 from watchkeeper.errors import AccessError
@@ -71,7 +71,7 @@ def token(
         desk = Desk(accounts, me(), "command line")
         if action == "revoke":
             one = desk.revoke_token(name, now())
-            emit(output, told(one, now()), f"token {one.id} is revoked")
+            emit(output, one.facts(now(), stamp), f"token {one.id} is revoked")
             return 0
         environment = configured(config).access.environment
         if action == "rotate":
@@ -84,26 +84,13 @@ def token(
         if output == "text":
             until = "does not expire" if one.expires is None else f"until {stamp(one.expires)}"
             say(f"token {one.id} {one.name!r}, {one.role}, {until}; shown this once:")
-        emit(output, {**told(one, now()), "token": text}, text)
+        emit(output, {**one.facts(now(), stamp), "token": text}, text)
         return 0
-
-
-def told(one: Token, at: Millis) -> dict[str, Any]:
-    """Return what may be known of a token, as JSON can hold it."""
-    times = {"created": one.created, "expires": one.expires, "last_used": one.used}
-    return {
-        "id": one.id,
-        "name": one.name,
-        "role": str(one.role),
-        "maker": one.maker,
-        "state": one.state(at),
-        **{name: None if time is None else stamp(time) for name, time in times.items()},
-    }
 
 
 def _list(found: list[Token], output: Output) -> int:
     at = now()
-    rows = [told(one, at) for one in found]
+    rows = [one.facts(at, stamp) for one in found]
     lines = [
         f"{row['id']}  {row['state']:<8} {row['role']:<9} {row['name']:<20}"
         f" expires {row['expires'] or 'never':<21} used {row['last_used'] or 'never'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from watchkeeper.access import Asker, Role, Scope
-from watchkeeper.access.accounts import NEWEST, Event, Token
+from watchkeeper.access.accounts import NEWEST, Token
 from watchkeeper.access.desk import NAME, Desk
 from watchkeeper.access.doorkeeper import Doorkeeper
 from watchkeeper.errors import AccessError, Forbidden
@@ -80,7 +79,7 @@ class _Accounts:
         known(request)
         found = self.keeper.accounts.book().tokens.values()
         now = self.keeper.clock()
-        return success(request, {"tokens": [token_document(t, now) for t in found], "next": None})
+        return success(request, {"tokens": [t.facts(now, rfc3339) for t in found], "next": None})
 
     async def create(self, request: Request) -> Response:
         known(request)
@@ -99,7 +98,7 @@ class _Accounts:
             self._desk(request).create_token, asked["name"], role, environment, now, life
         )
         await _apart(self.keeper.audit.link)
-        return success(request, token_document(token, now) | {"token": text}, 201)
+        return success(request, token.facts(now, rfc3339) | {"token": text}, 201)
 
     async def rotate(self, request: Request) -> Response:
         known(request)
@@ -116,14 +115,14 @@ class _Accounts:
             self._desk(request).rotate_token, token.id, environment, now, Millis(grace * 1000)
         )
         await _apart(self.keeper.audit.link)
-        return success(request, token_document(changed, now) | {"token": text})
+        return success(request, changed.facts(now, rfc3339) | {"token": text})
 
     def revoke(self, request: Request) -> Response:
         known(request)
         now = self.keeper.clock()
         token = self._desk(request).revoke_token(self._token(request).id, now)
         self.keeper.audit.link()
-        return success(request, token_document(token, now))
+        return success(request, token.facts(now, rfc3339))
 
     def audit(self, request: Request) -> Response:
         asked = known(request, "who", "action", "outcome", "since", "limit", "after")
@@ -141,7 +140,7 @@ class _Accounts:
             since=moment_of(asked, "since", Millis(0)),
         )
         data = {
-            "events": [event_document(one) for one in found[:limit]],
+            "events": [one.facts(rfc3339) for one in found[:limit]],
             "next": str(found[limit - 1].number) if len(found) > limit else None,
         }
         return success(request, data)
@@ -156,33 +155,6 @@ class _Accounts:
     def _desk(self, request: Request) -> Desk:
         asker: Asker = request.scope["asker"]
         return Desk(self.keeper.accounts, asker.name, address_of(request.scope))
-
-
-def token_document(token: Token, now: Millis) -> dict[str, Any]:
-    """Return what may be known of a token."""
-    times = {"created": token.created, "expires": token.expires, "last_used": token.used}
-    return {
-        "id": token.id,
-        "name": token.name,
-        "role": str(token.role),
-        "maker": token.maker,
-        "state": token.state(now),
-        **{name: None if time is None else rfc3339(time) for name, time in times.items()},
-    }
-
-
-def event_document(event: Event) -> dict[str, Any]:
-    """Return one event of the audit."""
-    return {
-        "number": event.number,
-        "time": rfc3339(event.at),
-        "who": event.who,
-        "origin": event.origin,
-        "action": event.action,
-        "outcome": event.outcome,
-        "detail": json.loads(event.detail),
-        "link": event.link,
-    }
 
 
 def _whoami(request: Request) -> Response:
