@@ -9,15 +9,17 @@ from types import SimpleNamespace
 import duckdb
 import polars
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.commands import process
 from tests.test_pipeline import rules
 
 from watchkeeper import config
-from watchkeeper.errors import OutputError, StoreFull
+from watchkeeper.errors import OutputError, StoreError, StoreFull
 from watchkeeper.journal.sqlite import Sqlite as JournalFile
 from watchkeeper.ledger.sqlite import Sqlite as LedgerFile
+from watchkeeper.live import _making
 from watchkeeper.live._historian import Historian
 from watchkeeper.live._reporter import Reporter
 from watchkeeper.model import Control, Millis, canonical
@@ -249,6 +251,30 @@ def test_a_house_that_is_killed_makes_its_report_when_it_is_started_again(tmp_pa
     assert house.stamps() == [("hourly", "20241004T010000Z")]
     assert len(house.notes()) == 2
     house.close()
+
+
+def test_a_ledger_that_cannot_be_read_now_is_asked_again(house, monkeypatch):
+    def broken(*_, **__):
+        raise StoreError("disk")
+
+    house.steps(1, 60)
+    with monkeypatch.context() as patched:
+        patched.setattr(house.ledger, "histories", broken)
+        house.look()
+    assert house.stamps() == []
+    house.look()
+    assert len(house.stamps()) == 1
+
+
+def test_the_thread_ends_with_the_house_and_says_when_it_breaks(house, monkeypatch):
+    monkeypatch.setattr(_making, "LOOK", 0.0)
+    house.service.ready.set()
+    with structlog.testing.capture_logs() as said:
+        house.steps(1, 60).reporter._making.run(lambda _: 1 / 0)
+    assert [(one["event"], one["thread"]) for one in said] == [("stage_broke", "report")]
+    house.service.stop.set()
+    house.reporter.run()
+    assert house.stamps() == []
 
 
 @pytest.mark.parametrize("error", [OutputError("no room"), StoreFull("full")])

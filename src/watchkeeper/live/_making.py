@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from watchkeeper.errors import OutputError, StoreError
+from watchkeeper.errors import OutputError, StoreError, WatchkeeperError
 from watchkeeper.model import Millis, canonical
 from watchkeeper.service import Service
 from watchkeeper.store.shelf import Shelf, Writes
@@ -33,13 +33,23 @@ class Making:
         self.shelf.sweep()
         self.service.ready.wait()
         while not self.service.stop.wait(LOOK):
-            self.look(look)
+            try:
+                self.look(look)
+            except Exception as error:
+                if not self.service.stop.is_set():  # else the stores may be closed already
+                    log.exception("stage_broke", thread=self.kind, error=repr(error))
+                return
 
     def look(self, look: Callable[[Millis], None]) -> None:
         """Tell `look` the time of the ledger once; not when the disk has failed."""
-        mark = self.service.house.ledger.watermark()
-        if mark is not None and not self.service.degraded:
-            look(mark.tick)
+        if self.service.degraded:
+            return
+        try:
+            mark = self.service.house.ledger.watermark()
+            if mark is not None:
+                look(mark.tick)
+        except StoreError as error:
+            self._complain("", error)
 
     def put(
         self, name: str, stamp: str, until: Millis, files: Mapping[str, Writes],
@@ -53,10 +63,15 @@ class Making:
                 lambda card: ledger.note(self.kind, until, canonical(card)),
             )  # fmt: skip
         except (OutputError, StoreError) as error:
-            looks = self._failed.get(name, 0)
-            self._failed[name] = looks + 1
-            if looks % COMPLAIN == 0:
-                log.error("not_made", what=f"{self.kind} {name}", error=str(error), code=error.code)
+            self._complain(name, error)
             return False
         self._failed.pop(name, None)
         return True
+
+    def _complain(self, name: str, error: WatchkeeperError) -> None:
+        """Log a lasting trouble now and then."""
+        looks = self._failed.get(name, 0)
+        self._failed[name] = looks + 1
+        if looks % COMPLAIN == 0:
+            what = f"{self.kind} {name}".rstrip()
+            log.error("not_made", what=what, error=str(error), code=error.code)
