@@ -8,12 +8,15 @@ BIN := .venv/bin
 DEMO := src/watchkeeper/packs/host/sample
 JOBS ?= 2
 FUZZ ?= 60
+FLOOR = $(shell sed -n 's/^FLOOR = //p' tools/evidence/lines.py)
 
 RELEASE_BIN := .venv-release/bin
+NOTE = $(PYTHON) -m tools.evidence.facts
 STAGE = PATH="$(CURDIR)/$(RELEASE_BIN):$$PATH" $(RELEASE_BIN)/python -m tools.release
 
-.PHONY: help setup dev run demo test test-nightly fuzz lint types bench docs docs-check lock vendor package clean \
-  pipelines pipelines-check release-tools image sbom audit secrets provenance sign verify publish promote rollback rehearse
+.PHONY: help setup dev run demo test test-nightly fuzz lint types bench bench-gate docs docs-check lock vendor package clean \
+  pipelines pipelines-check release-tools image sbom audit secrets provenance sign verify publish promote rollback rehearse \
+  evidence readiness
 
 help: ## say what can be done (this text)
 	@echo "Watchkeeper turns fleet telemetry into health scores, safe decisions and reports."
@@ -37,7 +40,8 @@ demo: setup ## score the shipped sample data and say where the report is
 	@echo "report: file://$(CURDIR)/demo-out/report.html"
 
 test: dev ## run the tests and hold the coverage floors
-	@$(BIN)/python -m pytest -rfER -n $(JOBS) --dist worksteal -m "not nightly" -p tools.coverage_floors --cov --cov-report=
+	@$(BIN)/python -m pytest -rfER -n $(JOBS) --dist worksteal -m "not nightly" -p tools.coverage_floors --cov --cov-report= \
+	  --junitxml=build/junit.xml
 
 test-nightly: dev ## run the long tests too, and the others for longer
 	@WATCHKEEPER_OUTAGE=60 WATCHKEEPER_LIVES=200 WATCHKEEPER_EXAMPLES=100 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
@@ -49,13 +53,19 @@ lint: dev ## style, formatting and import rules
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@PYTHONPATH=src $(BIN)/lint-imports
+	@$(NOTE) lint
 
 types: dev ## check types strictly
 	@$(BIN)/mypy
+	@$(NOTE) types
 
-bench: dev ## measure speed and memory
-	@for name in $(filter-out __init__ nab,$(basename $(notdir $(wildcard benchmarks/*.py)))) ingest; do \
+bench: dev ## measure speed and memory, and make this machine's ratios the baseline
+	@for name in $(filter-out __init__ nab gate,$(basename $(notdir $(wildcard benchmarks/*.py)))) ingest; do \
 	  echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
+	@$(BIN)/python -m benchmarks.gate --write
+
+bench-gate: dev ## hold what a sample costs, in ratios, to benchmarks/baseline.json
+	@$(BIN)/python -m benchmarks.gate
 
 docs: dev ## build the documentation as a site, with the reference from the code, and check its links
 	@$(BIN)/python -m tools.site.build
@@ -71,6 +81,7 @@ vendor: ## fetch the pages' scripts anew from npm, in the versions that tools/ve
 
 package: dev ## build wheel and sdist twice, compare, and try the wheel in an empty environment
 	@tools/package.sh
+	@$(NOTE) package
 
 pipelines: dev ## make the pipelines of GitHub and GitLab from .ci/stages.txt
 	@$(BIN)/python tools/pipelines.py
@@ -78,22 +89,27 @@ pipelines: dev ## make the pipelines of GitHub and GitLab from .ci/stages.txt
 pipelines-check: release-tools ## they are as made, and harmless to run
 	@$(RELEASE_BIN)/python tools/pipelines.py --check
 	@$(RELEASE_BIN)/zizmor --offline --quiet --no-progress .github
+	@$(NOTE) pipelines
 
 release-tools: ## build .venv-release: what packages, signs and publishes
 	@PYTHON=$(PYTHON) tools/environment.sh release
 
 image: release-tools ## build the container image twice, compare; after `make package`, as root
 	@$(STAGE).image
+	@$(NOTE) image
 
 sbom: release-tools ## write the bills of materials of package and image, and hold them to their schema
 	@$(STAGE).sbom
+	@$(NOTE) sbom
 
 audit: release-tools ## look for known vulnerabilities in what is locked; RELEASE=1 takes no doubt
 	@$(STAGE).advisories
+	@$(NOTE) audit-outcomes
 	@RELEASE=$(RELEASE) $(STAGE).audit
 
 secrets: release-tools ## look for secrets in every commit, after a planted one was found
 	@$(STAGE).secrets
+	@$(NOTE) secrets
 
 provenance: release-tools ## say from what dist/ was built
 	@$(STAGE).provenance
@@ -108,14 +124,21 @@ verify: release-tools ## verify dist/, then prove that damage is refused
 publish: release-tools ## publish dist/ to the stage dev of STAGES
 	@$(STAGE).publish
 
-promote: release-tools ## promote a version by digest: make promote FROM=dev TO=staging [VERSION=]
-	@$(STAGE).promote --from $(FROM) --to $(TO) $(if $(VERSION),--version $(VERSION))
+promote: release-tools setup ## promote a version by digest: make promote FROM=dev TO=staging [VERSION=] [WAIVERS=]
+	@$(STAGE).promote --from $(FROM) --to $(TO) $(if $(VERSION),--version $(VERSION)) $(if $(WAIVERS),--waivers $(WAIVERS))
 
 rollback: release-tools ## point a stage at an earlier version: make rollback STAGE_OF=prod VERSION=0.1.0
 	@$(STAGE).promote --rollback $(STAGE_OF) --version $(VERSION)
 
-rehearse: release-tools ## sign, publish and promote to prod on loopback, and run what arrived there
+rehearse: release-tools setup ## sign, publish and promote to prod on loopback, and run what arrived there
 	@$(STAGE).rehearse
+
+evidence: ## write build/evidence from what the stages and the tests left
+	@$(PYTHON) -m tools.evidence.collect
+
+readiness: setup evidence ## hold that evidence against the plan; what the rehearsal waived is printed
+	@$(BIN)/watchkeeper readiness --commit "$$(git rev-parse HEAD)" --least $(FLOOR) \
+	  $(if $(wildcard build/evidence/waivers.yaml),--waivers build/evidence/waivers.yaml)
 
 clean: ## remove what was built; keeps .venv and collected data
 	@rm -rf dist build site out demo-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*

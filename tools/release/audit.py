@@ -28,6 +28,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tools.evidence.facts import note
 from tools.release._run import DIST, ROOT, Failed, epoch, stage, version
 
 POLICY = ROOT / "security" / "vulnerabilities.toml"
@@ -175,6 +176,8 @@ def main() -> None:
     DIST.mkdir(exist_ok=True)
     kept = {**vars(verdict), "on": today.isoformat()}
     (DIST / "audit.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    holds = {"clean": 1.0, "vulnerable": 0.0}.get(verdict.outcome)  # else nobody could be asked
+    note("audit", holds, looked_up=str(verdict.looked_up))
     vex = openvex(policy.get("exception", []))
     (DIST / "watchkeeper.vex.json").write_text(json.dumps(vex, indent=2) + "\n", encoding="utf-8")
     said = "\n  ".join([f"audit: {verdict.outcome}", *verdict.why])

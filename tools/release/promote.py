@@ -9,6 +9,8 @@ compared, and only then everything is copied. Afterwards the same is verified on
 arrived, and the tag `current` of the stage is moved. Who may promote is who has the password of the
 stage's account. A rollback moves `current` back to a version that is still there, and verifies it
 first; packages need none, an index keeps every version.
+
+Nothing is promoted to prod unless `watchkeeper readiness` passes for its commit (`ready.py`).
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from urllib.parse import urljoin
 
 from tools.release._run import Failed, commit, run, stage, version
 from tools.release.publish import FILES, upload
+from tools.release.ready import EVIDENCE, Gate
 from tools.release.sign import PUBLIC
 from tools.release.stages import ORDER, Stage, credentials, stages
 from tools.release.verify import verify
 
+PRODUCTION = ORDER[-1]
 CURRENT = "current"  # the tag that says what a stage runs
 
 
@@ -74,12 +78,20 @@ def _fetched(url: str, kind: str) -> bytes:
     return content
 
 
-def promote(before: Stage, to: Stage, number: str, public: Path, of: str) -> str:
-    """Copy a version to the next stage; return its image there."""
+def promote(
+    before: Stage, to: Stage, number: str, public: Path, of: str, gate: Gate | None = None
+) -> str:
+    """Copy a version to the next stage; return its image there.
+
+    :param gate: what must be shown before prod; everything unless given.
+    :raises Failed: it is not ready, or not what was signed, or the stages are not in order.
+    """
     if ORDER.index(to.name) != ORDER.index(before.name) + 1:
         raise Failed(
             f"the order is {' → '.join(ORDER)}; {before.name} does not come before {to.name}"
         )
+    if to.name == PRODUCTION:
+        print((gate or Gate()).hold(of))
     with credentials(before, to) as login:
         image = verified(before, number, public, of, login)
         arrived = image.replace(before.image, to.image)
@@ -116,6 +128,9 @@ def main() -> None:
     parser.add_argument("--version", default=version())
     parser.add_argument("--key", type=Path, default=PUBLIC)
     parser.add_argument("--commit", help="what the provenance must name; HEAD unless given")
+    parser.add_argument("--evidence", type=Path, default=EVIDENCE, help="for prod: what CI saw")
+    parser.add_argument("--waivers", type=Path, help="for prod: what need not be shown for a while")
+    parser.add_argument("--least", type=float, help="for prod: the readiness; 100 unless given")
     given = parser.parse_args()
     known, of = stages(), given.commit or commit()
     if given.rollback:
@@ -127,7 +142,8 @@ def main() -> None:
         return
     if not (given.before and given.to):
         parser.error("say --from and --to, or --rollback")
-    image = promote(known[given.before], known[given.to], given.version, given.key, of)
+    gate = Gate(given.evidence, given.waivers, given.least)
+    image = promote(known[given.before], known[given.to], given.version, given.key, of, gate)
     print(f"promoted {given.version} from {given.before} to {given.to}: {image}")
 
 
