@@ -14,7 +14,7 @@ RELEASE_BIN := .venv-release/bin
 NOTE = $(PYTHON) -m tools.evidence.facts
 STAGE = PATH="$(CURDIR)/$(RELEASE_BIN):$$PATH" $(RELEASE_BIN)/python -m tools.release
 
-.PHONY: help setup dev run demo test test-nightly fuzz lint types bench bench-gate docs docs-check lock vendor package clean \
+.PHONY: help setup dev run demo test test-nightly fuzz lint types bench bench-gate docs docs-check changelog lock vendor package clean \
   pipelines pipelines-check release-tools image sbom audit secrets provenance sign verify publish promote rollback rehearse \
   evidence readiness
 
@@ -69,9 +69,13 @@ bench-gate: dev ## hold what a sample costs, in ratios, to benchmarks/baseline.j
 
 docs: dev ## build the documentation as a site, with the reference from the code, and check its links
 	@$(BIN)/python -m tools.site.build
+	@$(NOTE) docs
 
 docs-check: dev ## check that the documents agree with the code
 	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_site.py tests/test_house.py
+
+changelog: ## fold changes/ into CHANGELOG.md; RELEASED=2026-12-01 dates its newest section
+	@$(PYTHON) tools/changelog.py $(if $(RELEASED),--released $(RELEASED))
 
 lock: dev ## choose dependency versions anew and write them down with their hashes
 	@tools/lock.sh

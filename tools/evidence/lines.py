@@ -16,18 +16,22 @@ DOCS, FLAGS, LEDGER = "tests/test_docs.py", "tests/test_flags.py", "tests/test_l
 NAMES, PIPELINE = "tests/observe/test_names.py", "tests/test_pipeline.py"
 RELEASE, ROUNDS = "tests/test_release.py", "tests/sources/test_rounds.py"
 RULES, TRACES = "tests/observe/test_rules.py", "tests/observe/test_traces.py"
+VERSIONS = "tests/test_versioning.py"
 SCORE, SECRETS = "tests/test_score.py", "tests/test_secrets.py"
 
 # The score below which CI fails, while lines are open. It only goes up; a release asks for 100.
-FLOOR = 80.0
+FLOOR = 89.0
 
 Held = Mapping[str, tuple[str, ...]]
 
 LINES: Mapping[str, Held] = {
     "RE1": {
-        "policy": (),
+        "policy": (
+            f"{VERSIONS}::test_a_public_surface_is_named_with_where_it_is_written_down",
+            f"{VERSIONS}::test_the_policy_says_cadence_support_and_deprecation",
+        ),
         "versions": (
-            f"{RELEASE}::test_package_command_and_changelog_name_one_version",
+            f"{VERSIONS}::test_everything_that_says_a_version_says_the_same",
             f"{RELEASE}::test_a_tag_on_this_commit_is_its_version",
             f"{RELEASE}::test_an_image_that_was_built_is_labelled_with_the_version",
         ),
@@ -261,19 +265,25 @@ LINES: Mapping[str, Held] = {
     "DOC2": {
         "errors": (f"{DOCS}::test_every_error_code_and_every_quarantine_reason_has_an_entry",),
         "links": (
+            "docs",
             f"{DOCS}::test_links_within_the_repository_resolve",
             f"{DOCS}::test_every_document_is_reachable_from_the_index",
         ),
     },
     "DOC3": {
-        "generated": (),
+        "generated": ("docs", "tests/test_site.py"),
         "commands": (
             f"{DOCS}::test_every_command_is_in_the_documentation",
             f"{DOCS}::test_every_top_level_field_is_documented",
             f"{CLI}::test_every_command_has_help_with_examples_that_fits_the_terminal",
         ),
     },
-    "DOC4": {"changelog": ()},
+    "DOC4": {
+        "changelog": (
+            f"{VERSIONS}::test_every_section_of_the_changelog_has_highlights_and_upgrade_notes",
+            f"{VERSIONS}::test_every_fragment_is_one_item_of_a_known_kind",
+        )
+    },
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ STAGES = {
     "lint": "`make lint`",
     "types": "`make types`",
     "pipelines": "`make pipelines-check`",
+    "docs": "`make docs`",
     "package": "`make package`",
     "image": "`make image`",
     "sbom": "`make sbom`",
