@@ -20,7 +20,7 @@ VERSIONS = "tests/test_versioning.py"
 SCORE, SECRETS = "tests/test_score.py", "tests/test_secrets.py"
 
 # The score below which CI fails, while lines are open. It only goes up; a release asks for 100.
-FLOOR = 89.0
+FLOOR = 98.0
 
 Held = Mapping[str, tuple[str, ...]]
 
@@ -175,7 +175,10 @@ LINES: Mapping[str, Held] = {
             "tests/test_journal.py::test_another_schema_version_is_refused_untouched",
             "tests/test_reports.py::test_the_json_report_holds_to_its_schema_which_knows_every_field",
         ),
-        "migration": (),
+        "migration": (
+            "tests/upkeep/test_migrate.py",
+            "tests/upkeep/test_killed.py::test_killed_at_moments_it_is_called_again_and_ends_the_same",
+        ),
     },
     "DATA2": {
         "bounds": (
@@ -189,7 +192,10 @@ LINES: Mapping[str, Held] = {
     },
     "DATA3": {
         "upcasts": (f"{CHECK}::test_aliases_and_upcasts_become_the_contracts_metric",),
-        "older": (),
+        "older": (
+            "tests/test_ladder.py",
+            "tests/upkeep/test_migrate.py::test_a_migrated_house_goes_on",
+        ),
     },
     "DATA4": {
         "chain": (
@@ -238,7 +244,7 @@ LINES: Mapping[str, Held] = {
             f"{SECRETS}::test_a_secret_that_changes_in_vault_is_used_without_a_restart",
         ),
     },
-    "OPS1": {"runbooks": ()},
+    "OPS1": {"runbooks": ("tests/runbooks/test_runbooks.py",)},
     "OPS2": {
         "budgets": ("tests/observe/test_objectives.py",),
         "burn": (
@@ -247,9 +253,9 @@ LINES: Mapping[str, Held] = {
     },
     "OPS3": {
         "severities": (f"{RULES}::test_every_alert_has_a_severity_and_says_what_to_do",),
-        "document": (),
+        "document": ("tests/test_severities.py",),
     },
-    "OPS4": {"capacity": ()},
+    "OPS4": {"capacity": ("tests/upkeep/test_capacity.py",)},
     "TEST1": {
         "clients": ("tests/integration/",),
         "outputs": (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tools.release._run import Failed, run
 
-PATIENCE = 300.0  # seconds: the first start compiles kernels
+PATIENCE = 900.0  # seconds: the first start compiles kernels, beside whatever else runs
 PORT = 18470
 
 # What podman takes on a machine without systemd and with few rights of its own.
