@@ -18,6 +18,12 @@ from tools.release._run import Failed, run
 PATIENCE = 900.0  # seconds: the first start compiles kernels, beside whatever else runs
 PORT = 18470
 
+# How every image is run, here and in docs/deployment.md; memory is the machine's to give.
+HARDENED = (
+    *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--network", "host"),
+    *("--security-opt", "no-new-privileges", "--pids-limit", "256"),
+)
+
 # What podman takes on a machine without systemd and with few rights of its own.
 CONTAINERS = """\
 [containers]
@@ -50,13 +56,9 @@ def run_hardened(name: str, image: str, login: Path, folder: Path) -> None:
     found = run(*podman, "image", "inspect", "--format", "{{.Digest}}", name, env=env).strip()
     if not image.endswith(found):
         raise Failed(f"{name} is {found}, not {image}")
-    hardened = (
-        *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--network", "host"),
-        *("--security-opt", "no-new-privileges", "--memory", "2g", "--pids-limit", "256"),
-    )
     command = ("run", "--listen", f"127.0.0.1:{PORT}", "--data", "/var/lib/watchkeeper/data")
-    mounted = ("--volume", f"{data}:/var/lib/watchkeeper")
-    started = (*podman, "run", "--detach", "--name", "rehearsed", *hardened, *mounted, name)
+    bounded = ("--memory", "2g", "--volume", f"{data}:/var/lib/watchkeeper")
+    started = (*podman, "run", "--detach", "--name", "rehearsed", *HARDENED, *bounded, name)
     run(*started, *command, env=env)
     try:
         health = _health(podman, env)
