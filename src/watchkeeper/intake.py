@@ -299,10 +299,12 @@ class Intake:
         except RequestError as error:
             outcome = error.with_traceback(None)  # its frames hold what was unpacked
             outcome.__context__ = outcome.__cause__ = None
-        except Exception:  # no body may end the house
+        except Exception as error:  # no body may end the house
             log.exception("request_broke", receiver=receiver.name)
             del self._decoders[name]  # whatever it remembers may be half done
             outcome = Malformed("this body could not be decoded", hint="this is a bug; see our log")
+            if isinstance(error, MemoryError):  # which is no fault of the body
+                outcome = Overloaded("no memory is left for this", retry_after=AGAIN)
         if item.batch is None:
             self._tell(item, outcome)
             return
@@ -312,8 +314,7 @@ class Intake:
         return None if item.delivery is None else self._quota(item.delivery.tenant).allow
 
     def _quota(self, tenant: str) -> Quota:
-        quota = self._quotas.get(tenant)
-        return quota or self._quotas.setdefault(tenant, Quota(self.limits))
+        return self._quotas.get(tenant) or self._quotas.setdefault(tenant, Quota(self.limits))
 
     def _stored(self, item: _Item, checked: Checked) -> None:
         traffic, reasons = self.traffic, _reasons(checked)

@@ -41,6 +41,8 @@ class Sample(NamedTuple):
 class House:
     """One house that can be started, stopped, killed, asked, and read afterwards."""
 
+    patience = 30.0  # seconds until an answer
+
     def __init__(
         self, folder: Path, config: str = "sources: []", *, program: tuple[str, ...] = ()
     ) -> None:
@@ -91,7 +93,9 @@ class House:
 
     def ask(self, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Ask it something; GET without a body, else POST. Raises OSError when nobody answers."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, 30)) as line:
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", self.port, self.patience)
+        ) as line:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             line.request("GET" if body is None else "POST", path, body, named)
             answer = line.getresponse()

@@ -1,9 +1,15 @@
 """D10: one core, few files, little memory. It says what it lacks or goes on; nothing is corrupt."""
 
 import contextlib
+import http.client
+import re
 import resource
 import shutil
+import signal
 import socket
+from pathlib import Path
+
+import pytest
 
 from .driving import balanced, house, nothing_lost, pushers
 
@@ -56,3 +62,34 @@ def test_without_address_space_it_says_so_and_corrupts_nothing(tmp_path):
         one.begin()
         assert one.end() == 0
         one.prove()
+
+
+@pytest.mark.nightly
+def test_when_memory_runs_out_under_load_nothing_acknowledged_is_lost(tmp_path):
+    """It goes on with what it has, or ends; the next start goes on where it was."""
+    with house(tmp_path) as one:
+        one.begin()
+        with pushers(one) as crowd:
+            one.until(lambda: all(each.acknowledged for each in crowd))
+            status = Path(f"/proc/{one.child.pid}/status").read_text()
+            most = int(re.search(r"VmData:\s+(\d+) kB", status)[1]) * 1024 + 8 * MEBIBYTE
+            resource.prlimit(one.child.pid, resource.RLIMIT_DATA, (most, most))
+            codes = set(greed(one))
+        # 500 where not even the answer could be made; a sender tries that again, as it does 503.
+        assert codes <= {204, 500, 503}, (codes, one.text())
+        code = one.end(within=60)
+        assert code in (0, 1, -signal.SIGABRT), one.text()  # libraries below Python give up
+        nothing_lost(one, crowd)
+        one.begin()
+        assert one.end() == 0
+        one.prove()
+
+
+def greed(one):
+    """Send large bodies that all want more than there is, as long as somebody answers."""
+    for turn in range(6):
+        lines = "\n".join(f"greed,turn={turn},id={n} value=1" for n in range(100_000))
+        try:
+            yield one.ask("POST", "/write", lines.encode(), timeout=120)[0]
+        except (OSError, http.client.HTTPException):
+            return

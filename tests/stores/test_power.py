@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -22,7 +23,8 @@ from watchkeeper.testing.ledger import receipt, step
 
 from .power import Disk
 
-ROUNDS, CUTS = 10, 30  # 300 cuts a store
+ROUNDS = 10
+CUTS = int(os.environ.get("WATCHKEEPER_CUTS", "30"))  # of each round; 300 a store
 _names = itertools.count()
 
 

@@ -110,8 +110,9 @@ class Door:
             body = await _body(intake, headers, receive)
             delivery = replace(delivery, tenant=tenant, body=body)
             outcome = await self._durable(delivery)
-        except RequestError as error:
-            outcome = error
+        except (RequestError, MemoryError) as error:
+            lacking = Overloaded("no memory is left for this", retry_after=5)
+            outcome = error if isinstance(error, RequestError) else lacking
             intake.count(self._receiver, outcome)
         except ClientDisconnect:
             return
