@@ -52,6 +52,17 @@ def ask(house, path, method="GET", host="localhost:8470", hosts=(), headers=()):
     return anyio.run(go)
 
 
+def asked(house, path, headers=None):
+    """Ask an application that stays the same between questions."""
+
+    async def go():
+        transport = httpx.ASGITransport(house, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get(path, headers=headers)
+
+    return anyio.run(go)
+
+
 def data(house, path):
     answer = ask(house, path)
     assert answer.status_code == 200, answer.text

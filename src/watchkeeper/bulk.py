@@ -25,7 +25,7 @@ from watchkeeper.engines import Engine
 from watchkeeper.errors import NothingToRead
 from watchkeeper.model import Batch, Counts, Millis, pick
 from watchkeeper.policies import digest as digest_of
-from watchkeeper.reports import Facts, Findings, Input
+from watchkeeper.reports import Facts, Findings, Input, Range
 from watchkeeper.results import Results, series_digest
 
 T = TypeVar("T")
@@ -246,6 +246,24 @@ def versions(rulebook: Rulebook) -> tuple[tuple[str, str], ...]:
     )
 
 
+def possible(rulebook: Rulebook) -> dict[str, Range]:
+    """Return what the contracts hold for possible of each metric, as it is shown.
+
+    A counter is shown as its rate, which is never below 0. Of several meanings of one name the
+    widest counts.
+    """
+    found: dict[str, Range] = {}
+    for metric in (one for contract in rulebook.contracts for one in contract.metrics):
+        range_of = Range(0.0) if metric.kind == "counter" else Range(metric.low, metric.high)
+        before = found.get(metric.name, range_of)
+        lows, highs = (before.low, range_of.low), (before.high, range_of.high)
+        found[metric.name] = Range(
+            None if None in lows else min(low for low in lows if low is not None),
+            None if None in highs else max(high for high in highs if high is not None),
+        )
+    return found
+
+
 def _nothing(tally: Tally, results: Results) -> NothingToRead:
     """Nothing will be written, so the error has to say what quarantine.parquet would have."""
     if tally.offered == 0:
@@ -273,4 +291,5 @@ def _told(rulebook: Rulebook, tally: Tally, digest: str, given: Given) -> Facts:
         until=Millis(tally.last or 0),
         digest=digest,
         problems=tuple(given.problems),
+        possible=possible(rulebook),
     )

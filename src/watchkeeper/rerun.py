@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from watchkeeper import __version__, pipeline
-from watchkeeper.bulk import versions
+from watchkeeper.bulk import possible, versions
 from watchkeeper.core import Observed, checkpoint
 from watchkeeper.core.fold import Fold, Reread
 from watchkeeper.core.state import BEGINNING, Rulebook, State
@@ -52,6 +52,7 @@ class Rerun:
             since=self.since,
             until=self.until,
             digest=self.digest,
+            possible=possible(self.rulebook),
         )
 
 
@@ -136,7 +137,8 @@ def incident(
         delivered = [(order, ledger.receipts(order.key)) for order in orders]
         chosen = [(entity.name, metric, attributes) for metric, attributes, _ in entity.plots]
         scores = within(reader(results.folder)(chosen), findings.facts)
-        return replace(findings, timeline=timeline(entity, course, delivered, scores))
+        told = timeline(entity, course, delivered, scores, findings.facts.possible)
+        return replace(findings, timeline=told)
 
 
 def _carry(journal: Journal, fold: Fold, results: Results, progress: Progress) -> Rerun:

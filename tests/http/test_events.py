@@ -57,9 +57,9 @@ def test_everybody_is_told_the_same_once_a_tick_and_the_house_is_asked_once(site
     made = []
     original = events.Events._event
 
-    def counted(self, after, tick):
+    def counted(self, after, tick, brief):
         made.append(tick)
-        return original(self, after, tick)
+        return original(self, after, tick, brief)
 
     monkeypatch.setattr(events.Events, "_event", counted)
     port = site.serve()

@@ -5,9 +5,10 @@ import json
 import re
 
 import pytest
-from tests.test_http import ask
+from tests.test_http import ask, asked
 from tests.test_service import CPU, Running, Scripted, batch, clock, hot
 
+from watchkeeper.http import app
 from watchkeeper.http.pages._charts import stack
 from watchkeeper.http.pages._render import POLICY
 from watchkeeper.http.pages.entity import compared, unit_of
@@ -156,13 +157,42 @@ def test_the_same_question_of_the_same_fleet_is_answered_once(house, monkeypatch
     made = []
     original = overview.facts
     monkeypatch.setattr(overview, "facts", lambda *a: made.append(1) or original(*a))
-    page = overview._Overview(house)
     fleet = house.fleet()
     monkeypatch.setattr(type(house), "fleet", lambda _: fleet)
-    for _ in range(5):
-        page._told(Wanted(), "", 50)
-    page._told(Wanted(state="fail"), "", 50)
+    open_page = {"HX-Request": "true"}
+    everybody = app(house)
+    whole = asked(everybody, "/").text
+    parts = {asked(everybody, "/", open_page).text for _ in range(5)}
+    assert len(made) == 1
+    assert asked(everybody, "/?state=fail").status_code == 200
     assert len(made) == 2
+    (part,) = parts
+    live = re.search(r'<div id="live".*</section>\s*</div>', whole, re.DOTALL)[0]
+    assert live in part
+    assert "<nav" not in part
+    assert asked(everybody, "/", open_page).headers["vary"] == "HX-Request"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/nowhere", 404, "There is no such page"),
+        ("/decisions/nothing", 404, "There is no such decision"),
+        ("/orders/nothing", 404, "There is no such order"),
+        ("/?colour=red", 400, "Unknown parameter 'colour'"),
+        ("/reports/now.pdf", 404, "Reports are made as html, json, text"),
+    ],
+)
+def test_a_person_who_is_refused_gets_a_page_that_says_what_to_do(house, path, status, said):
+    everybody = app(house)
+    answer = asked(everybody, path, {"Accept": "text/html,*/*;q=0.8"})
+    assert answer.status_code == status
+    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["cache-control"] == "no-store"
+    assert said in text_of(answer)
+    assert "Look at the fleet" in text_of(answer)
+    program = asked(everybody, path, {"Accept": "*/*"})
+    assert (program.status_code, program.json()["status"]) == (status, "error")
 
 
 def assessed(name, health, state=None, time=0, parts=()):

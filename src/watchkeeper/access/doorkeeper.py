@@ -191,6 +191,10 @@ class Doorkeeper:
             book.people or active or self.settings.certificates or self._provider is not None
         )
 
+    def peopled(self) -> bool:
+        """Return whether anybody has a password to sign in with."""
+        return bool(self.accounts.book().people)
+
     def grants(self, asker: Asker, role: Role) -> bool:
         """Return whether this asker may give away a role: nobody gives more than he has."""
         return ROLES[role] <= asker.scopes | {Scope.PUBLIC}

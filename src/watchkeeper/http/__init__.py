@@ -6,7 +6,7 @@ with the scope that it takes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,7 +17,16 @@ from watchkeeper.errors import AccessError, RequestError, StoreError
 from watchkeeper.http import answers, api, pages, probes, sign_in, table
 from watchkeeper.http._gate import Guarded, Open
 from watchkeeper.http._guard import Guard
+from watchkeeper.http.pages.refusals import Refusal, told
 from watchkeeper.http.view import HouseView
+
+REFUSALS: Mapping[type[Exception], Refusal] = {
+    HTTPException: answers.refused,
+    AccessError: answers.not_let_in,
+    StoreError: answers.not_stored,
+    RequestError: answers.malformed,
+    Exception: answers.failed,
+}
 
 
 def endpoints(view: HouseView, keeper: Doorkeeper | None = None) -> list[table.Endpoint]:
@@ -50,11 +59,5 @@ def app(
     return Starlette(
         routes=table.routes([*doors, *endpoints(view, keeper)], gate),  # the most asked first
         middleware=[Middleware(Guard, hosts=hosts)],
-        exception_handlers={
-            HTTPException: answers.refused,
-            AccessError: answers.not_let_in,
-            StoreError: answers.not_stored,
-            RequestError: answers.malformed,
-            Exception: answers.failed,
-        },
+        exception_handlers={kind: told(view, answer) for kind, answer in REFUSALS.items()},
     )

@@ -67,6 +67,8 @@ class Guarded:
             await self._failed(connection, "anyone", "refused")
             raise
         connection["asker"] = asker
+        # Somebody could be known here, and this one is not: pages show him where to sign in.
+        connection["stranger"] = lambda: asker.name == ANYONE_HERE.name and self.keeper.peopled()
         connection["still"] = lambda: self._still(shown, scope)
         unsafe = connection["method"] not in SAFE_METHODS
         if unsafe and not shown.authorization:

@@ -150,6 +150,8 @@ def not_let_in(request: Request, error: Exception) -> Response:
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             to = f"{SIGN_IN}?next={quote(target, safe='')}"
+            if request.headers.get("hx-request") == "true":  # an open page; it goes there whole
+                return Response(status_code=204, headers={**headers, "HX-Redirect": to})
             return Response(status_code=303, headers={**headers, "Location": to})
         headers["WWW-Authenticate"] = 'Bearer realm="watchkeeper"'
     return _error(status, str(error.args[0]), headers)

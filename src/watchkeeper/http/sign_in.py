@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from urllib.parse import parse_qs, quote
 
 import anyio
-from markupsafe import escape
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,22 +19,16 @@ from watchkeeper.access.doorkeeper import Doorkeeper
 from watchkeeper.errors import Malformed, TooLarge, TooManyFailures, Unauthenticated
 from watchkeeper.http._gate import address_of, cookie_name, cookie_of
 from watchkeeper.http.answers import SIGN_IN
+from watchkeeper.http.pages._render import HTML, render
 from watchkeeper.http.table import Endpoint
 
 FORM_MAX = 8 << 10
 AT_ONCE = 2  # passwords compared at one time: each takes 64 MiB
-POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'"
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Sign in · Watchkeeper</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"></head>
-<body><main><h1>Watchkeeper</h1>{said}
-<form method="post" action="/sign-in"><input type="hidden" name="next" value="{next}">
-<p><label>Name <input name="name" autocomplete="username" required autofocus></label></p>
-<p><label>Password <input name="password" type="password" autocomplete="current-password"
- required></label></p><p><button>Sign in</button></p></form>
-<p>No account yet? Whoever runs this house adds one with <code>watchkeeper user add</code>.</p>
-</main></body></html>
-"""
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self';"
+    " frame-ancestors 'none'"
+)
+HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
 
 
 def endpoints(keeper: Doorkeeper) -> list[Endpoint]:
@@ -128,7 +121,5 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _page(target: str, said: str, status: int, more: Mapping[str, str] | None = None) -> Response:
-    told = f'<p role="alert">{escape(said)}</p>' if said else ""
-    body = PAGE.format(said=told, next=escape(back(target)))
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store", **(more or {})}
-    return Response(body.encode("utf-8", "replace"), status, headers, "text/html")
+    body = render("sign_in.html.j2", {"said": said, "next": back(target)})
+    return Response(body, status, {**HEADERS, **(more or {})}, HTML)

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from watchkeeper import __version__
-from watchkeeper.bulk import versions
+from watchkeeper.bulk import possible, versions
 from watchkeeper.flags import flip
 from watchkeeper.live._configured import Configured
 from watchkeeper.live._historian import Historian
@@ -256,6 +256,7 @@ class Live(Shown):
             until=tick,
             digest=house.ledger.head().hash,
             problems=tuple(sorted(self.service.progress.failing.values())),
+            possible=possible(house.rulebook),
         )
         return gather(
             health_rows(kept) if kept else HEALTH_FILE.empty_table(),

@@ -18,6 +18,7 @@ from watchkeeper.reports._findings import (
     Line,
     Plot,
     Quarantined,
+    Range,
     Signal,
 )
 from watchkeeper.reports._gather import gather
@@ -39,6 +40,7 @@ __all__ = [
     "Line",
     "Plot",
     "Quarantined",
+    "Range",
     "Report",
     "Schedule",
     "Scope",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from watchkeeper.model import Counts, Decision, Millis, State
 
@@ -14,6 +16,24 @@ class Input:
     name: str
     size: int
     sha256: str
+
+
+class Range(NamedTuple):
+    """What values can be; None where there is no bound."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def clip(self, value: float | None) -> float | None:
+        """Return the nearest value that can be; None stays unknown."""
+        if value is None:
+            return None
+        if self.low is not None and value < self.low:
+            return self.low
+        return self.high if self.high is not None and value > self.high else value
+
+
+ANY = Range()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +48,8 @@ class Facts:
     :param digest: of the results; the same wherever they are computed.
     :param problems: inputs that could not be read, one line each.
     :param scope: the entity or group looked at; empty: everything.
+    :param possible: of a metric, what its contracts hold for possible; no normal range is shown
+        beyond.
     """
 
     title: str
@@ -40,6 +62,7 @@ class Facts:
     digest: str
     problems: tuple[str, ...] = ()
     scope: str = ""
+    possible: Mapping[str, Range] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +99,11 @@ class Signal:
     lower: float | None = None
     upper: float | None = None
     score: float | None = None
+
+    def within(self, possible: Range) -> Signal:
+        """Return the same; what is normal ends where values cannot be."""
+        lower, upper = possible.clip(self.lower), possible.clip(self.upper)
+        return replace(self, lower=lower, upper=upper)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from watchkeeper.reports._episodes import (
     times,
 )
 from watchkeeper.reports._findings import (
+    ANY,
     Entity,
     Facts,
     Findings,
@@ -36,6 +37,7 @@ from watchkeeper.reports._findings import (
     Line,
     Plot,
     Quarantined,
+    Range,
     Signal,
 )
 
@@ -75,7 +77,7 @@ def gather(
     made = _by_entity(decisions)
     told = _Told(health, ticks, found, low, rank, made)
     entities = [_entity(told, place, int(code)) for place, code in enumerate(rank)]
-    entities[:PLOTTED] = _with_plots(entities[:PLOTTED], scores)
+    entities[:PLOTTED] = _with_plots(entities[:PLOTTED], scores, facts.possible)
     now = Counter(STATES[code] for code in ticks.state[ticks.last].tolist())
     newest = sorted(decisions, key=_newest_first)[:DECISIONS_ALL]
     outcomes = Counter(str(decision.outcome) for decision in decisions)
@@ -234,6 +236,8 @@ class _Series(NamedTuple):
 
     columns: dict[str, npt.NDArray[Any]]
 
+    possible: Range
+
     def at(self, signal: Signal, moment: int) -> Signal:
         """Fill in what the series said last at or before a moment."""
         row = int(np.searchsorted(self.columns["time"], moment, side="right")) - 1
@@ -244,7 +248,7 @@ class _Series(NamedTuple):
         )
         return Signal(
             signal.metric, signal.attributes, signal.share, value, expected, lower, upper, score
-        )
+        ).within(self.possible)
 
     def plot(self) -> Plot:
         c = self.columns
@@ -252,17 +256,19 @@ class _Series(NamedTuple):
         return Plot(
             _millis(c["time"][kept]),
             tuple(c["value"][kept].tolist()),
-            tuple(_or_none(v) for v in c["lower"][kept].tolist()),
-            tuple(_or_none(v) for v in c["upper"][kept].tolist()),
+            tuple(self.possible.clip(_or_none(v)) for v in c["lower"][kept].tolist()),
+            tuple(self.possible.clip(_or_none(v)) for v in c["upper"][kept].tolist()),
             tuple(c["score"][kept].tolist()),
         )
 
 
-def _with_plots(entities: list[Entity], scores: Scores) -> list[Entity]:
+def _with_plots(
+    entities: list[Entity], scores: Scores, possible: Mapping[str, Range]
+) -> list[Entity]:
     wanted = [(e.name, *pair) for e in entities for pair in _leading(e)]
     if not wanted:
         return entities
-    series = _by_series(scores(wanted))
+    series = _by_series(scores(wanted), possible)
     drawn = []
     for e in entities:
 
@@ -289,7 +295,7 @@ def _leading(entity: Entity) -> list[tuple[str, str]]:
     return sorted(share, key=lambda key: (-share[key], key))[: SIGNALS + 1]
 
 
-def _by_series(scores: pa.Table) -> dict[Key, _Series]:
+def _by_series(scores: pa.Table, possible: Mapping[str, Range]) -> dict[Key, _Series]:
     parts = [codes(scores[name]) for name in ("entity", "metric", "attributes")]
     names = [words for _, words in parts]
     joint = np.zeros(scores.num_rows, np.int64)
@@ -311,7 +317,7 @@ def _by_series(scores: pa.Table) -> dict[Key, _Series]:
         keep = ~np.isnan(part["value"])  # a counter's first sample has no rate
         if keep.any():
             kept = {name: column[keep] for name, column in part.items()}
-            found[entity, metric, attributes] = _Series(kept)
+            found[entity, metric, attributes] = _Series(kept, possible.get(metric, ANY))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 from watchkeeper.errors import InputError
 from watchkeeper.model import Decision, Millis, Order, Phase, Receipt
 from watchkeeper.reports._episodes import floats, times
-from watchkeeper.reports._findings import Entity, Event, Signal
+from watchkeeper.reports._findings import ANY, Entity, Event, Range, Signal
 from watchkeeper.reports._scope import Scope
 from watchkeeper.reports._words import health, number, said, series, span
 
@@ -82,18 +82,28 @@ def course(decisions: Sequence[Decision], which: str) -> Course:
 
 
 def timeline(
-    entity: Entity, of: Course, delivered: Delivered, scores: pa.Table
+    entity: Entity,
+    of: Course,
+    delivered: Delivered,
+    scores: pa.Table,
+    possible: Mapping[str, Range],
 ) -> tuple[Event, ...]:
     """Return what happened, oldest first.
 
     :param delivered: what the decisions owed, each with what came of every attempt.
     :param scores: of the leading signals of the entity, columns as in scores.parquet.
+    :param possible: as in `Facts`.
     """
-    events = [*_signals(scores), *_healths(entity), *_decisions(of), *_deliveries(delivered)]
+    events = [
+        *_signals(scores, possible),
+        *_healths(entity),
+        *_decisions(of),
+        *_deliveries(delivered),
+    ]
     return tuple(sorted(events, key=lambda one: (one.at, KINDS.index(one.kind))))
 
 
-def _signals(scores: pa.Table) -> Iterator[Event]:
+def _signals(scores: pa.Table, possible: Mapping[str, Range]) -> Iterator[Event]:
     """Tell where a score reached the alarm threshold, and where it fell below it again."""
     names = [scores[name].to_pylist() for name in ("metric", "attributes")]
     keys = list(zip(*names, strict=True))
@@ -108,7 +118,7 @@ def _signals(scores: pa.Table) -> Iterator[Event]:
             row = int(rows[edge])
             values = [float(columns[name][row]) for name in BAND]
             known = [value if np.isfinite(value) else None for value in values]
-            signal = Signal(key[0], key[1], 0.0, *known)
+            signal = Signal(key[0], key[1], 0.0, *known).within(possible.get(key[0], ANY))
             word = "anomalous" if odd[edge] else "normal again"
             about = f"{said(signal)}; score {number(signal.score)}".lstrip("; ")
             yield Event(Millis(int(time[row])), "signal", f"{series(*key)} {word}", about)

@@ -126,7 +126,7 @@ def said(signal: Signal) -> str:
     return text
 
 
-def _brief(signal: Signal) -> str:
+def brief(signal: Signal) -> str:
     """Return value and normal range only, where there is a range; else all there is."""
     return said(signal if signal.lower is signal.upper is None else replace(signal, expected=None))
 
@@ -141,7 +141,7 @@ def why(entity: Entity) -> list[tuple[str, str]]:
         signals = worst_incident(entity).signals
     told = []
     for signal in signals[:2]:
-        parts = [_brief(signal), f"{percent(signal.share)} of the loss"]
+        parts = [brief(signal), f"{percent(signal.share)} of the loss"]
         told.append((series(signal.metric, signal.attributes), "; ".join(p for p in parts if p)))
     if not told and entity.lead:
         told.append((entity.lead, ""))

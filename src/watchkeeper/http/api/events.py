@@ -2,7 +2,8 @@
 
 However many listen, the house is asked once a tick, and what is told is spelled once. A listener
 who does not keep up is let go; his browser comes back and says what it saw last
-(`Last-Event-ID`), and gets what happened since, or is told to load everything anew.
+(`Last-Event-ID`), and gets what happened since, or is told to load everything anew. A page is
+told names only (`brief`): what it shows it asks for itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from watchkeeper.access import Scope
 from watchkeeper.http._gate import ENDLESS
 from watchkeeper.http.answers import known
 from watchkeeper.http.api.fleet import assessed_document
-from watchkeeper.http.table import Endpoint, Says
+from watchkeeper.http.table import Endpoint, Field, Says
 from watchkeeper.http.view import HouseView
 from watchkeeper.model import Millis, canonical
 from watchkeeper.reports._words import rfc3339
@@ -32,12 +33,16 @@ BEHIND = 32  # events that wait for one listener
 RESUME_MAX = Millis(600_000)  # how far back what happened is told again
 CHANGES_MAX = 1_000  # entities in one event; with more, listeners load everything anew
 DECISIONS_MAX = 200
+NAMED = 100  # entities named in a brief event; with more, pages load everything anew
+BRIEF = Field(
+    "brief", "`yes`: only the names of what changed", {"type": "string", "enum": ["yes", "no"]}
+)
 KIND = "text/event-stream"
 
 
 def endpoints(view: HouseView) -> list[Endpoint]:
     """Return where one listens."""
-    says = Says("What each tick changed, as server-sent events", data=None, kind=KIND)
+    says = Says("What each tick changed, as server-sent events", (BRIEF,), data=None, kind=KIND)
     return [Endpoint("GET", "/api/v1/events", Scope.STATUS_READ, Events(view).listen, says)]
 
 
@@ -46,25 +51,29 @@ class Events:
 
     def __init__(self, view: HouseView) -> None:
         self._view = view
-        self._listeners: set[asyncio.Queue[bytes | None]] = set()
+        self._listeners: dict[asyncio.Queue[bytes | None], bool] = {}  # and whether briefly
         self._task: asyncio.Task[None] | None = None
         self._tick = Millis(0)
 
     async def listen(self, request: Request) -> StreamingResponse:
         """Answer with a stream that lasts until the listener goes, or may no longer listen."""
-        known(request)
+        brief = known(request, "brief").get("brief") == "yes"
         if len(self._listeners) >= LISTENERS_MAX:
             raise HTTPException(503, "too many listen already", {"Retry-After": "30"})
         last = request.headers.get("last-event-id", "")
         since = Millis(int(last)) if last.isascii() and last.isdigit() and len(last) < 16 else None
         request.scope[ENDLESS] = True
         heard: asyncio.Queue[bytes | None] = asyncio.Queue(BEHIND)
-        self._listeners.add(heard)
+        self._listeners[heard] = brief
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._told(request, heard, since), 200, headers, KIND)
+        return StreamingResponse(self._told(request, heard, brief, since), 200, headers, KIND)
 
     async def _told(
-        self, request: Request, heard: asyncio.Queue[bytes | None], since: Millis | None
+        self,
+        request: Request,
+        heard: asyncio.Queue[bytes | None],
+        brief: bool,
+        since: Millis | None,
     ) -> AsyncIterator[bytes]:
         still = request.scope.get("still", lambda: True)
         try:
@@ -73,7 +82,7 @@ class Events:
                 self._task = asyncio.create_task(self._watch())
             yield b"retry: 3000\n\n"
             if since is not None:
-                yield await run_in_threadpool(self._missed, since)
+                yield await run_in_threadpool(self._missed, since, brief)
             while True:
                 try:
                     event = await asyncio.wait_for(heard.get(), HEARTBEAT)
@@ -83,7 +92,7 @@ class Events:
                     return
                 yield event
         finally:
-            self._listeners.discard(heard)
+            self._listeners.pop(heard, None)
 
     async def _watch(self) -> None:
         """Look at the ledger for as long as anybody listens."""
@@ -92,38 +101,48 @@ class Events:
             tick = await run_in_threadpool(self._newest)
             if tick <= self._tick:
                 continue
-            event = await run_in_threadpool(self._event, self._tick, tick)
+            events = {
+                brief: await run_in_threadpool(self._event, self._tick, tick, brief)
+                for brief in sorted(set(self._listeners.values()))
+            }
             self._tick = tick
-            for heard in list(self._listeners):
+            for heard, brief in list(self._listeners.items()):
                 if heard.full():
-                    self._listeners.discard(heard)
+                    del self._listeners[heard]
                     while not heard.empty():
                         heard.get_nowait()
                     event_or_end: bytes | None = None
                 else:
-                    event_or_end = event
+                    # One of another sort may have come while the others' event was spelled.
+                    event_or_end = events.get(brief) or _reset(tick)
                 heard.put_nowait(event_or_end)
 
     def _newest(self) -> Millis:
         mark = self._view.ledger.watermark()
         return mark.tick if mark is not None else Millis(0)
 
-    def _missed(self, since: Millis) -> bytes:
+    def _missed(self, since: Millis, brief: bool) -> bytes:
         """Return as one event what happened after a tick that a listener saw."""
         tick = self._tick
         if tick <= since:
             return b": nothing was missed\n\n"
         if tick - since > RESUME_MAX:
-            return _spelled(tick, "reset", {"tick": rfc3339(tick)})
-        return self._event(since, tick)
+            return _reset(tick)
+        return self._event(since, tick, brief)
 
-    def _event(self, after: Millis, tick: Millis) -> bytes:
+    def _event(self, after: Millis, tick: Millis, brief: bool) -> bytes:
         """Return what the ticks after `after` up to `tick` changed."""
         changed = self._view.ledger.changes(after)
         if len(changed) > CHANGES_MAX:
-            return _spelled(tick, "reset", {"tick": rfc3339(tick)})
+            return _reset(tick)
         latest = {one.entity: one for one in changed}
         made = self._view.ledger.decisions(limit=DECISIONS_MAX)
+        if brief:
+            names = sorted({*latest, *(one.entity for one in made if one.at > after)})
+            if len(names) > NAMED:
+                return _reset(tick)
+            decided = sum(one.at > after for one in made)
+            return _spelled(tick, "tick", {"entities": names, "decisions": decided})
         told = {
             "tick": rfc3339(tick),
             "entities": [assessed_document(one) for one in latest.values()],
@@ -141,6 +160,10 @@ class Events:
             ],
         }
         return _spelled(tick, "tick", told)
+
+
+def _reset(tick: Millis) -> bytes:
+    return _spelled(tick, "reset", {"tick": rfc3339(tick)})
 
 
 def _spelled(tick: Millis, name: str, told: dict[str, Any]) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,16 +17,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from watchkeeper import __version__
-from watchkeeper.http.answers import tagged
+from watchkeeper.access import Scope
+from watchkeeper.http.answers import SIGN_IN, tagged
 from watchkeeper.http.view import HouseView
 from watchkeeper.reports import _words as words
 from watchkeeper.reports._plots import bar, stacked
+from watchkeeper.shown import Fleet
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
     " img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HTML = "text/html; charset=utf-8"
+HEADERS = {"Content-Security-Policy": POLICY, "Vary": "HX-Request"}
+KEPT = 64  # answers to the same question, kept until the fleet changes
+BEHIND = 15_000  # ms after which a page says that the house is behind
 TEMPLATES = files("watchkeeper.http").joinpath("templates")
 MENU = (
     ("/", "Fleet"),
@@ -44,21 +51,79 @@ TOLD = {"firing": "■", "pending": "▲", "resolved": "●", "inactive": "○"}
 def page(
     request: Request, view: HouseView, template: str, status: int = 200, **facts: Any
 ) -> Response:
-    """Answer with a whole page, and with 304 to who has it already."""
+    """Answer with a whole page, or the part of it that changes; with 304 to who has it already."""
+    body = render(template, _around(request, view) | facts)
+    if status != 200:
+        return Response(body, status, {**HEADERS, "Cache-Control": "no-store"}, HTML)
+    return tagged(request, body, HTML, HEADERS)
+
+
+def _around(request: Request, view: HouseView) -> dict[str, Any]:
+    """Return what every page shows around what it is about."""
     asker = request.scope.get("asker")
-    path = request.url.path
-    facts |= {
-        "house": view.title,
+    path, here = request.url.path, _here(request)
+    stranger = request.scope.get("stranger", lambda: False)()
+    return {
+        "layout": "part.html.j2" if _is_part(request) else "base.html.j2",
+        "house": view.title if allowed(request, Scope.STATUS_READ) else "",
         "menu": [(to, what, _within(path, to)) for to, what in MENU],
-        "here": path + (f"?{request.url.query}" if request.url.query else ""),
+        "here": here,
         "asker": asker,
         "csrf": getattr(asker, "csrf", "") or "",
+        "sign_in": query(SIGN_IN, next=here) if stranger else "",
     }
-    body = render(template, facts)
-    headers = {"Content-Security-Policy": POLICY}
-    if status != 200:
-        return Response(body, status, {**headers, "Cache-Control": "no-store"}, HTML)
-    return tagged(request, body, HTML, headers)
+
+
+def _here(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _is_part(request: Request) -> bool:
+    """Return whether an open page asks for what changed in it; that is the same for everybody."""
+    return request.headers.get("hx-request") == "true"
+
+
+class Shared:
+    """A page that is the same for everybody around whom it stands: gathered once a tick.
+
+    However many look, what they see is asked of the house once, and what their open pages bring up
+    to date is filled in once.
+    """
+
+    def __init__(self, view: HouseView, template: str) -> None:
+        self._view, self._template = view, template
+        self._lock = threading.RLock()  # a part is made of what is gathered
+        self._fleet: Fleet | None = None
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+
+    def page(self, request: Request, gather: Callable[[Fleet], Mapping[str, Any]]) -> Response:
+        """Answer with the page. :param gather: what it shows, but for how far behind that is."""
+        view, fleet, here = self._view, self._view.fleet(), _here(request)
+        late = max(0, view.now() - fleet.tick) // BEHIND * BEHIND if fleet.tick else 0
+        asked = (request.headers.get("host", ""), here)
+
+        def facts() -> dict[str, Any]:
+            return {**self._once(fleet, asked, lambda: gather(fleet)), "late": late}
+
+        if not _is_part(request):
+            return page(request, view, self._template, **facts())
+        body = self._once(
+            fleet,
+            (*asked, late),
+            lambda: render(self._template, _around(request, view) | facts()),
+        )
+        return tagged(request, body, HTML, HEADERS)
+
+    def _once(self, fleet: Fleet, key: Any, make: Callable[[], Any]) -> Any:
+        with self._lock:  # one thread makes it, the others wait for it
+            if self._fleet is not fleet:
+                self._fleet = fleet
+                self._kept.clear()
+            if key not in self._kept:
+                self._kept[key] = make()
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            return self._kept[key]
 
 
 def render(name: str, facts: Mapping[str, Any]) -> bytes:

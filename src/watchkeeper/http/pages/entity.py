@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
 from watchkeeper.access import Scope
+from watchkeeper.bulk import possible
 from watchkeeper.contracts import Metric
 from watchkeeper.core.state import Rulebook
 from watchkeeper.http.answers import known
 from watchkeeper.http.pages import _charts
-from watchkeeper.http.pages._render import page
+from watchkeeper.http.pages._render import Shared, page
 from watchkeeper.http.table import Endpoint
 from watchkeeper.http.view import HouseView
 from watchkeeper.model import Assessed, Millis
+from watchkeeper.reports import Range
 from watchkeeper.reports import _words as words
+from watchkeeper.reports._findings import ANY
 from watchkeeper.shown import Place, Sampled, kind
 
 STRETCH = 60_000  # ms of one point of the chart of health
@@ -68,21 +71,21 @@ def endpoints(view: HouseView) -> list[Endpoint]:
     return [Endpoint("GET", "/entities/{entity:path}", Scope.STATUS_READ, shown.page)]
 
 
-@dataclass(frozen=True)
 class _Page:
-    view: HouseView
+    def __init__(self, view: HouseView) -> None:
+        self._view, self._shared = view, Shared(view, "entity.html.j2")
 
     def page(self, request: Request) -> Response:
         known(request)
         name = request.path_params["entity"]
-        view = self.view
+        view = self._view
         one = view.fleet().named(name)
         if one is None:
             history = view.ledger.decisions(name, limit=DECISIONS)
             return page(
                 request, view, "missing.html.j2", 404, what="entity", name=name, decisions=history
             )
-        return page(request, view, "entity.html.j2", **facts(view, one))
+        return self._shared.page(request, lambda _: facts(view, one))
 
 
 def facts(view: HouseView, one: Assessed) -> dict[str, Any]:
@@ -92,7 +95,8 @@ def facts(view: HouseView, one: Assessed) -> dict[str, Any]:
     course = view.course(name, STRETCH)
     if course:
         since = max(since, Millis(course[0].time - STRETCH))
-    samples = view.samples(name)
+    ranges = possible(view.rulebook)
+    samples = [within(one, ranges.get(one.metric, ANY)) for one in view.samples(name)]
     shown = sorted(
         (series_shown(view.rulebook, sampled, one) for sampled in samples),
         key=lambda each: (-each.lost, -each.score, each.name),
@@ -127,6 +131,17 @@ def facts(view: HouseView, one: Assessed) -> dict[str, Any]:
         "standings": sorted(standings, key=_nearest),
         "runbooks": _runbooks(view.rulebook, standings),
     }
+
+
+def within(one: Sampled, range_of: Range) -> Sampled:
+    """Return the same; what is normal ends where values cannot be."""
+    low, high = range_of
+    if low is None and high is None:
+        return one
+    return one._replace(
+        lower=np.clip(one.lower, low, high),
+        upper=np.clip(one.upper, low, high),
+    )
 
 
 def series_shown(rulebook: Rulebook, sampled: Sampled, one: Assessed) -> Shown:

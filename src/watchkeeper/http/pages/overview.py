@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -12,21 +10,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from watchkeeper.access import Scope
+from watchkeeper.bulk import possible
 from watchkeeper.http.answers import known
 from watchkeeper.http.pages import _charts
-from watchkeeper.http.pages._render import page, query, whole_number
+from watchkeeper.http.pages._render import Shared, query, whole_number
 from watchkeeper.http.table import Endpoint
 from watchkeeper.http.view import HouseView
 from watchkeeper.model import Assessed, Millis, State
-from watchkeeper.reports import Signal
+from watchkeeper.reports import Range, Signal
 from watchkeeper.reports import _words as words
+from watchkeeper.reports._findings import ANY
 from watchkeeper.shown import Fleet, Group, Said, Trail, Wanted, chosen, counted, grouped
 
 ROWS, ROWS_MAX = 50, 1_000
 GROUPS = 24
 WINDOW, SHORTEST = Millis(3 * 3_600_000), 900_000  # ms that a sparkline reaches back
 FIELDS = ("text", "state", "kind", "label", "group", "rows")
-KEPT = 64  # answers to the same question, kept until the fleet changes
 
 
 class Row(NamedTuple):
@@ -43,11 +42,9 @@ def endpoints(view: HouseView) -> list[Endpoint]:
     return [Endpoint("GET", "/", Scope.STATUS_READ, _Overview(view).page)]
 
 
-@dataclass
 class _Overview:
-    view: HouseView
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    told: tuple[Fleet | None, OrderedDict[Any, dict[str, Any]]] = (None, OrderedDict())
+    def __init__(self, view: HouseView) -> None:
+        self._view, self._shared = view, Shared(view, "overview.html.j2")
 
     def page(self, request: Request) -> Response:
         asked = known(request, *FIELDS)
@@ -58,23 +55,13 @@ class _Overview:
             asked.get("kind", ""),
             asked.get("label", "").strip()[:400],
         )
-        rows = _rows_of(asked.get("rows", ""))
-        told = self._told(wanted, asked.get("group", ""), rows)
+        rows, group = _rows_of(asked.get("rows", "")), asked.get("group", "")
         address = request.headers.get("host", "")
-        return page(request, self.view, "overview.html.j2", address=address, **told)
 
-    def _told(self, wanted: Wanted, group: str, rows: int) -> dict[str, Any]:
-        """Gather what is shown once for all who ask the same of the same fleet."""
-        fleet = self.view.fleet()
-        with self.lock:  # one thread gathers, the others wait for it
-            if self.told[0] is not fleet:
-                self.told = (fleet, OrderedDict())
-            kept = self.told[1]
-            if (wanted, group, rows) not in kept:
-                kept[wanted, group, rows] = facts(self.view, fleet, wanted, group, rows)
-                while len(kept) > KEPT:
-                    kept.popitem(last=False)
-            return kept[wanted, group, rows]
+        def gather(fleet: Fleet) -> dict[str, Any]:
+            return {"address": address, **facts(self._view, fleet, wanted, group, rows)}
+
+        return self._shared.page(request, gather)
 
 
 def facts(view: HouseView, fleet: Fleet, wanted: Wanted, group: str, rows: int) -> dict[str, Any]:
@@ -84,6 +71,7 @@ def facts(view: HouseView, fleet: Fleet, wanted: Wanted, group: str, rows: int) 
     begin = min((trail.low[0][0] for _, trail in trails if trail.low), default=fleet.tick)
     begin = max(Millis(fleet.tick - WINDOW), min(begin, Millis(fleet.tick - SHORTEST)))
     same = {"text": wanted.text, "label": wanted.label, "kind": wanted.kind, "group": group}
+    ranges = possible(view.rulebook)
     groups = grouped(found, view.values_of(group) if group else None)
     every = counted(chosen(fleet, wanted._replace(state=""), view.labelled))
     return {
@@ -98,7 +86,7 @@ def facts(view: HouseView, fleet: Fleet, wanted: Wanted, group: str, rows: int) 
         "groups": [(one, _group_link(wanted, group, one)) for one in groups[:GROUPS]],
         "groups_more": max(0, len(groups) - GROUPS),
         "found": len(found),
-        "rows": [_row(view, one, trail, begin, fleet.tick) for one, trail in trails],
+        "rows": [_row(view, one, trail, begin, fleet.tick, ranges) for one, trail in trails],
         "reach": fleet.tick - begin,
         "more": query("/", **same, state=wanted.state, rows=min(rows + 100, ROWS_MAX))
         if len(found) > rows and rows < ROWS_MAX
@@ -106,7 +94,6 @@ def facts(view: HouseView, fleet: Fleet, wanted: Wanted, group: str, rows: int) 
         "kinds": fleet.kinds(),
         "labels": view.labels(),
         "label_names": sorted({label.partition("=")[0] for label in view.labels()}),
-        "late": max(0, view.now() - fleet.tick) if fleet.tick else 0,
     }
 
 
@@ -124,7 +111,9 @@ def verdict(fleet: Fleet) -> str:
     return f"Nothing is unhealthy, {unknown:,} of {total:,} unknown" if unknown else "All is well"
 
 
-def why(one: Assessed, said: dict[tuple[str, str], Said]) -> list[tuple[str, str]]:
+def why(
+    one: Assessed, said: Mapping[tuple[str, str], Said], ranges: Mapping[str, Range]
+) -> list[tuple[str, str]]:
     """Return what matters first, as (series or fact, what about it); at most two."""
     if one.state is State.UNKNOWN:
         here = words.percent(one.coverage)
@@ -137,7 +126,7 @@ def why(one: Assessed, said: dict[tuple[str, str], Said]) -> list[tuple[str, str
         now = said.get((part.metric, part.attributes))
         if now is not None:
             known = Signal(part.metric, part.attributes, part.share, *_known(now))
-            about.insert(0, words.said(known))
+            about.insert(0, words.brief(known.within(ranges.get(part.metric, ANY))))
         told.append((words.series(part.metric, part.attributes), "; ".join(filter(None, about))))
     return told
 
@@ -146,9 +135,16 @@ def _known(said: Said) -> list[float | None]:
     return [x if x == x and abs(x) != float("inf") else None for x in said]
 
 
-def _row(view: HouseView, one: Assessed, trail: Trail, begin: Millis, until: Millis) -> Row:
+def _row(
+    view: HouseView,
+    one: Assessed,
+    trail: Trail,
+    begin: Millis,
+    until: Millis,
+    ranges: Mapping[str, Range],
+) -> Row:
     said = view.newest(one.entity) if one.state in (State.FAIL, State.WARN) else {}
-    return Row(one, trail.since, why(one, said), _charts.spark(trail, begin, until))
+    return Row(one, trail.since, why(one, said, ranges), _charts.spark(trail, begin, until))
 
 
 def _group_link(wanted: Wanted, group: str, one: Group) -> str:
