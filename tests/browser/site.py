@@ -16,12 +16,17 @@ import pyarrow as pa
 from tests.commands import process
 
 from watchkeeper import config, pipeline, simulate
+from watchkeeper.access import Role
+from watchkeeper.access.desk import Desk
+from watchkeeper.cli._access import accounts_of
 from watchkeeper.journal.sqlite import Sqlite
 from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Control, Cursor, Millis, canonical
 from watchkeeper.pipeline import Offer
 
 PAST, INTERVAL, TOGETHER = 5_400_000, 20_000, 24  # ms, ms, batches
 SICK = "host:web-2"
+PEOPLE = {"vic": Role.VIEWER, "ann": Role.OPERATOR}
+PASSWORD = "correct horse battery staple"
 SCENARIO = """
 name: browser
 entities: {{count: 6, prefix: web-, rack: 3}}
@@ -96,6 +101,10 @@ class Site:
         self.process = process("run", "--config", self.folder / "wk.yaml")
         self.told = []
         self._read_address()
+        with accounts_of(self.data) as accounts:
+            desk = Desk(accounts, "local:test", "command line")
+            for name, role in PEOPLE.items():
+                desk.add_person(name, role, PASSWORD, Millis(int(time.time() * 1000)))
         threading.Thread(target=self._drain, daemon=True).start()
         if self.blocks is not None:
             threading.Thread(target=self._go_on, daemon=True).start()
@@ -127,7 +136,7 @@ class Site:
         with urllib.request.urlopen(self.address + path, timeout=30) as answer:
             return json.loads(answer.read())["data"]
 
-    def until(self, holds, seconds=60):
+    def until(self, holds, seconds=180):
         end = time.monotonic() + seconds
         while not (found := holds()):
             assert time.monotonic() < end, "".join(self.told)

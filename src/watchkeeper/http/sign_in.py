@@ -19,7 +19,7 @@ from watchkeeper.access.doorkeeper import Doorkeeper
 from watchkeeper.errors import Malformed, TooLarge, TooManyFailures, Unauthenticated
 from watchkeeper.http._gate import address_of, cookie_name, cookie_of
 from watchkeeper.http.answers import SIGN_IN
-from watchkeeper.http.pages._render import HTML, render
+from watchkeeper.http.pages._render import HTML, REFERRER, render
 from watchkeeper.http.table import Endpoint
 
 FORM_MAX = 8 << 10
@@ -28,7 +28,7 @@ POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self';"
     " frame-ancestors 'none'"
 )
-HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
+HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store", **REFERRER}
 
 
 def endpoints(keeper: Doorkeeper) -> list[Endpoint]:

@@ -33,6 +33,7 @@ class Shown:
         self.service, self._title, self._clock = service, title, clock
         self.recent = Recent()
         self._board = Board(service.house.ledger)
+        self._labels: tuple[int, list[str]] = (-1, [])  # as of how many spellings
 
     @property
     def title(self) -> str:
@@ -73,7 +74,11 @@ class Shown:
 
     def labels(self) -> list[str]:
         """Return some labels that series have, as `name=value`."""
-        return labels(self._series)
+        series = self._series
+        count = len(series.attributes.words)  # they are only ever added to
+        if self._labels[0] != count:
+            self._labels = (count, labels(series))
+        return self._labels[1]
 
     def labelled(self, label: str) -> frozenset[str]:
         """Return the entities with a series that has a label `name=value`."""

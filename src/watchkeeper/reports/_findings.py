@@ -32,6 +32,12 @@ class Range(NamedTuple):
             return self.low
         return self.high if self.high is not None and value > self.high else value
 
+    def band(self, lower: float | None, upper: float | None) -> tuple[float | None, float | None]:
+        """Return what is normal, as far as it can be; two None where anything that can be is."""
+        lower, upper = self.clip(lower), self.clip(upper)
+        anything = (lower is None or lower == self.low) and (upper is None or upper == self.high)
+        return (None, None) if anything else (lower, upper)
+
 
 ANY = Range()
 
@@ -101,8 +107,8 @@ class Signal:
     score: float | None = None
 
     def within(self, possible: Range) -> Signal:
-        """Return the same; what is normal ends where values cannot be."""
-        lower, upper = possible.clip(self.lower), possible.clip(self.upper)
+        """Return the same; what is normal ends where values cannot be, or is not told at all."""
+        lower, upper = possible.band(self.lower, self.upper)
         return replace(self, lower=lower, upper=upper)
 
 

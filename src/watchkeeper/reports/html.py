@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, ClassVar
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup, escape
 
 from watchkeeper.model import State
 from watchkeeper.reports import _words as words
 from watchkeeper.reports._findings import Entity, Findings, Plot
-from watchkeeper.reports._plots import bar, health_plot, signal_plot, stacked
+from watchkeeper.reports._markup import environment
+from watchkeeper.reports._plots import health_plot, signal_plot, stacked
 
 FULL = 12  # entities told in full, open; they are the ones whose signals are drawn
 LISTED = 50  # entities on the first screens, and in full but folded
@@ -137,39 +137,10 @@ def _signal_picture(f: Findings, e: Entity, metric: str, attributes: str, plot: 
     )
 
 
-def _bar(share: float, state: Any) -> Markup:
-    return Markup(bar(share, None if state == "ok" else state))  # noqa: S704 - numbers only
-
-
-def _pretty(trace: str) -> str:
-    try:
-        return json.dumps(json.loads(trace), indent=1, ensure_ascii=False)
-    except ValueError:
-        return trace
-
-
-def _spaced(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _visible(value: Any) -> Any:
-    return words.shown(value) if type(value) is str else value  # Markup is ours already
-
-
 @cache
 def _template() -> Template:
-    here = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("when", "span", "number", "health", "percent", "count", "verdict", "said"):
-        here.filters[name] = getattr(words, name)
-    here.filters |= {"why": words.why, "time_of": words.time_of}
-    here.filters |= {"pretty": _pretty, "spaced": _spaced}
-    here.globals |= {"series": words.series, "bar": _bar}
+    here = environment()
+    here.filters |= {name: getattr(words, name) for name in ("verdict", "said", "why", "time_of")}
     return here.from_string(PAGE)
 
 

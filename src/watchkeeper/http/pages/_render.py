@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +21,8 @@ from watchkeeper.access import Scope
 from watchkeeper.http.answers import SIGN_IN, tagged
 from watchkeeper.http.view import HouseView
 from watchkeeper.reports import _words as words
-from watchkeeper.reports._plots import bar, stacked
+from watchkeeper.reports._markup import environment
+from watchkeeper.reports._plots import stacked
 from watchkeeper.shown import Fleet
 
 POLICY = (
@@ -29,7 +30,9 @@ POLICY = (
     " img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HTML = "text/html; charset=utf-8"
-HEADERS = {"Content-Security-Policy": POLICY, "Vary": "HX-Request"}
+# Without any referrer a browser sends forms with the origin `null`, as a stranger's page does.
+REFERRER = {"Referrer-Policy": "same-origin"}
+HEADERS = {"Content-Security-Policy": POLICY, "Vary": "HX-Request", **REFERRER}
 KEPT = 64  # answers to the same question, kept until the fleet changes
 BEHIND = 15_000  # ms after which a page says that the house is behind
 TEMPLATES = files("watchkeeper.http").joinpath("templates")
@@ -164,14 +167,6 @@ def safe_link(text: str) -> str:
     return text if text.startswith(("https://", "http://")) and text.isprintable() else ""
 
 
-def pretty(text: str) -> str:
-    """Return JSON with line breaks; any other text as it is."""
-    try:
-        return json.dumps(json.loads(text), indent=1, ensure_ascii=False)
-    except ValueError:
-        return text
-
-
 def _state(name: Any) -> Markup:
     """A state in a word and a shape, so that it does not depend on colour."""
     shape = SHAPES.get(str(name), "○")
@@ -186,20 +181,8 @@ def _phase(name: Any) -> Markup:
     )
 
 
-def _spaced(name: Any) -> str:
-    return str(name).replace("_", " ")
-
-
-def _share(share: float, state: Any = None) -> Markup:
-    return Markup(bar(min(max(share, 0.0), 1.0), state))  # noqa: S704 - numbers only
-
-
 def _counts(states: Any) -> Markup:
     return Markup(stacked(states))  # noqa: S704 - numbers only
-
-
-def _visible(value: Any) -> Any:
-    return words.shown(value) if type(value) is str else value  # Markup is ours already
 
 
 def _source(name: str) -> str | None:
@@ -209,19 +192,9 @@ def _source(name: str) -> str | None:
 
 @cache
 def _environment() -> Environment:
-    here = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(_source),
-        auto_reload=False,
-    )
-    for name in ("when", "span", "number", "health", "percent", "count", "series"):
-        here.filters[name] = getattr(words, name)
-    here.filters |= {"spaced": _spaced, "pretty": pretty, "entity_link": entity_link}
-    here.filters |= {"safe_link": safe_link, "json": json.dumps, "quoted": quote}
-    here.globals |= {"state": _state, "phase": _phase, "share": _share, "counts": _counts}
-    here.globals |= {"query": query, "series": words.series, "version": __version__}
+    here = environment(FunctionLoader(_source))
+    here.filters |= {"series": words.series, "entity_link": entity_link, "safe_link": safe_link}
+    here.filters |= {"json": json.dumps, "quoted": quote}
+    here.globals |= {"state": _state, "phase": _phase, "counts": _counts}
+    here.globals |= {"query": query, "version": __version__}
     return here

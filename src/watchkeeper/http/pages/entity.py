@@ -98,7 +98,7 @@ def facts(view: HouseView, one: Assessed) -> dict[str, Any]:
     ranges = possible(view.rulebook)
     samples = [within(one, ranges.get(one.metric, ANY)) for one in view.samples(name)]
     shown = sorted(
-        (series_shown(view.rulebook, sampled, one) for sampled in samples),
+        (series_shown(view.rulebook, s, one, ranges.get(s.metric, ANY)) for s in samples),
         key=lambda each: (-each.lost, -each.score, each.name),
     )
     drawn = {(each.metric, each.attributes): each for each in shown[:DRAWN]}
@@ -144,7 +144,9 @@ def within(one: Sampled, range_of: Range) -> Sampled:
     )
 
 
-def series_shown(rulebook: Rulebook, sampled: Sampled, one: Assessed) -> Shown:
+def series_shown(
+    rulebook: Rulebook, sampled: Sampled, one: Assessed, range_of: Range = ANY
+) -> Shown:
     """Return a series with what its contract says and what it takes from health."""
     share = next(
         (
@@ -169,7 +171,7 @@ def series_shown(rulebook: Rulebook, sampled: Sampled, one: Assessed) -> Shown:
         share,
         value,
         expected,
-        _normal(lower, upper),
+        _normal(*range_of.band(lower, upper)),
         score if math.isfinite(score) else 0.0,
         Millis(int(sampled.time[-1])),
     )

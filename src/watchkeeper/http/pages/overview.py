@@ -71,7 +71,7 @@ def facts(view: HouseView, fleet: Fleet, wanted: Wanted, group: str, rows: int) 
     begin = min((trail.low[0][0] for _, trail in trails if trail.low), default=fleet.tick)
     begin = max(Millis(fleet.tick - WINDOW), min(begin, Millis(fleet.tick - SHORTEST)))
     same = {"text": wanted.text, "label": wanted.label, "kind": wanted.kind, "group": group}
-    ranges = possible(view.rulebook)
+    ranges, labels = possible(view.rulebook), view.labels()
     groups = grouped(found, view.values_of(group) if group else None)
     every = counted(chosen(fleet, wanted._replace(state=""), view.labelled))
     return {
@@ -92,8 +92,8 @@ def facts(view: HouseView, fleet: Fleet, wanted: Wanted, group: str, rows: int) 
         if len(found) > rows and rows < ROWS_MAX
         else "",
         "kinds": fleet.kinds(),
-        "labels": view.labels(),
-        "label_names": sorted({label.partition("=")[0] for label in view.labels()}),
+        "labels": labels,
+        "label_names": sorted({label.partition("=")[0] for label in labels}),
     }
 
 

@@ -6,7 +6,7 @@ document.documentElement.classList.add("js");
 
 const ASKING = 10_000; // ms between two looks while nobody tells us what changed
 const HEARING = 15_000; // ms between two looks while somebody does: only times and charts went on
-const APART = 3_000; // ms between two looks at the least, however much changes
+const APART = 5_000; // ms between two looks at the least, however much changes
 const SPREAD = 2_000; // ms by which viewers differ, so that they do not all ask at once
 const AGAIN = 30_000; // ms until a refused stream is asked for once more
 
