@@ -36,10 +36,24 @@ WARM = 10  # ticks before the first round
 
 
 class Round(NamedTuple):
-    """One round: samples a second, and CPU seconds of the house per million samples."""
+    """One round.
 
-    rate: float
-    cost: float
+    :param cpu: seconds that the house used. :param took: seconds by the clock.
+    """
+
+    samples: int
+    cpu: float
+    took: float
+
+    @property
+    def rate(self) -> float:
+        """Samples a second."""
+        return self.samples / self.took
+
+    @property
+    def cost(self) -> float:
+        """CPU seconds of a million samples."""
+        return self.cpu / (self.samples / 1e6)
 
 
 class Viewer:
@@ -121,8 +135,7 @@ def one_round(server: Server, todo: Sequence[Request]) -> Round:
     sent = send(server.port, server.path, todo, seconds=600.0)
     assert not sent.refused, sent.refused
     server.settle(server)
-    took = time.perf_counter() - begun
-    return Round(sent.samples / took, (server.cpu() - cpu) / (sent.samples / 1e6))
+    return Round(sent.samples, server.cpu() - cpu, time.perf_counter() - begun)
 
 
 def watched(server: Server, count: int, work: Callable[[], Round]) -> tuple[Round, str]:
@@ -173,8 +186,10 @@ def main() -> None:
                 flush=True,
             )
     rate = statistics.median(seen.rate / alone.rate for alone, seen in pairs)
-    cost = statistics.median(seen.cost / alone.cost for alone, seen in pairs)
-    print(f"{given.viewers} viewers: throughput {rate - 1:+.1%}, CPU per sample {cost - 1:+.1%}")
+    share = statistics.median(
+        (seen.cpu - alone.cost * seen.samples / 1e6) / seen.took for alone, seen in pairs
+    )
+    print(f"{given.viewers} viewers: throughput {rate - 1:+.1%}; {share:.1%} of one processor")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,12 @@ import httpx
 import pytest
 from tests.http.standing import Standing
 
+from watchkeeper import config
 from watchkeeper.http import app
 from watchkeeper.testing import reports as t
 
 FLEET = t.fleet(30)
+RULES = config.default().rules
 
 
 class House(Standing):
@@ -23,6 +25,7 @@ class House(Standing):
         self.seen = findings or FLEET
         self.is_ready = (True, "ready")
         self.said = {"tick": 1}
+        self.rulebook = RULES
 
     def findings(self):
         return self.seen
@@ -103,7 +106,8 @@ def test_every_answer_tells_a_browser_to_be_careful(path):
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    # Forms of a page that tells its own server nothing would come as if from a stranger's.
+    assert headers["referrer-policy"] == ("same-origin" if path == "/" else "no-referrer")
 
 
 def test_what_a_client_already_has_is_not_sent_again():
