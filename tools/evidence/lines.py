@@ -267,7 +267,14 @@ LINES: Mapping[str, Held] = {
                          "tests/test_simulate.py::test_a_seed_gives_the_same_fleet_as_ever")},
     "TEST3": {"faults": ("tests/faults/", "tests/stores/test_faults.py")},
     "TEST4": {"coverage": ("coverage",)},
-    "DOC1": {"followed": (), "container": ("container",)},
+    "DOC1": {
+        "followed": (
+            "tests/test_deployment.py::"
+            "test_the_guide_for_a_machine_leads_from_a_wheel_to_an_upgrade_and_back",
+            "tests/test_kubernetes.py",
+        ),
+        "container": ("container",),
+    },
     "DOC2": {
         "errors": (f"{DOCS}::test_every_error_code_and_every_quarantine_reason_has_an_entry",),
         "links": (
