@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from watchkeeper import config
+from watchkeeper.contracts import Known
 from watchkeeper.identity import Identity
 from watchkeeper.journal.sqlite import Sqlite as Journal
 from watchkeeper.model import Control, Millis, canonical
@@ -42,6 +43,7 @@ def fill(data: Path, settings: config.Config, samples: int, batch: int) -> int:
     parts = [series[k : k + batch] for k in range(0, SERIES, batch)]
     requests = [(template("remote_write", p), Course(len(p), 1, k)) for k, p in enumerate(parts)]
     decoder = RemoteWrite().open(Limits(), Identity())
+    known = Known(settings.rules.contracts)  # or each entry would look all series up again
     for second in range(samples // SERIES):
         now = Millis(at + 1_000 * (second + 1))
         for request, course in requests:
@@ -49,7 +51,7 @@ def fill(data: Path, settings: config.Config, samples: int, batch: int) -> int:
             body = request.body(course.next(), now)
             found = decoder.decode(Delivery("POST", request.path, {}, headers, body, now))
             assert found is not None
-            ingest([Offer(found, now)], settings.rules.contracts, journal)
+            ingest([Offer(found, now)], settings.rules.contracts, journal, known)
     head = journal.head()
     journal.close()
     return int(head)
