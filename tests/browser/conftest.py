@@ -21,7 +21,7 @@ FLAGS = [
 SCREENS = Path(__file__).parents[2] / "out" / "screens"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
@@ -37,13 +37,13 @@ EXPECTED = r"status of (400|401|403|404|503)|ERR_FAILED|Failed to fetch|ERR_INCO
 expect.set_options(timeout=PATIENCE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory):
     with Site(tmp_path_factory.mktemp("site")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def paths(site):
     """Every kind of page, by a name for its picture."""
     decisions = site.until(lambda: site.get("/api/v1/decisions?entity=" + SICK)["decisions"])
