@@ -21,8 +21,9 @@ FLAGS = [
 SCREENS = Path(__file__).parents[2] / "out" / "screens"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium():
+    """A browser. With it an event loop runs in this thread: no other test may meet it."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         yield browser
