@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from tests.commands import wk
 
 from watchkeeper import config, readiness
-from watchkeeper.cli import run
 from watchkeeper.errors import ConfigError
 from watchkeeper.readiness import Seen, stand
 
@@ -121,7 +121,7 @@ def write(folder: Path, values, at: int = NOW, commit: str = "abc", name: str = 
 
 
 def answered(capsys, *arguments):
-    code = run(["readiness", "--at", str(NOW), *map(str, arguments)])
+    code = wk("readiness", "--at", NOW, *arguments)
     return code, capsys.readouterr()
 
 

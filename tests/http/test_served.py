@@ -8,11 +8,14 @@ import pytest
 import uvicorn
 from tests.http.standing import Standing
 
+from watchkeeper import config
 from watchkeeper.http import app
 from watchkeeper.testing import reports as t
 
 
 class House(Standing):
+    rulebook = config.default().rules
+
     def findings(self):
         return FINDINGS
 

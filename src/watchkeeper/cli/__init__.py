@@ -119,19 +119,27 @@ def run(arguments: list[str]) -> int:
     except WatchkeeperError as error:
         print(f"watchkeeper: {error}", file=sys.stderr)
         return 1
-    except (MemoryError, ImportError, SystemError) as error:
-        # Starved of memory, libraries do not map, and the interpreter loses its own exceptions.
-        lost = ("map segment", "without setting an exception", "without exception set")
-        if not isinstance(error, MemoryError) and not any(said in str(error) for said in lost):
-            raise
-        print(f"watchkeeper: not enough memory (allow the process more): {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output had enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (MemoryError, ImportError, OSError, SystemError) as error:
+        if not _starved(error):
+            raise
+        print(f"watchkeeper: not enough memory (allow the process more): {error}", file=sys.stderr)
+        return 1
     return result if isinstance(result, int) else 0
+
+
+def _starved(error: BaseException | None) -> bool:
+    """Whether memory lacked: then libraries do not map, and the interpreter loses exceptions."""
+    lost = ("map segment", "without setting an exception", "without exception set")
+    while error is not None:
+        if isinstance(error, MemoryError) or any(said in str(error) for said in lost):
+            return True
+        error = error.__context__
+    return False
 
 
 def _help(name: str, line: str, arguments: list[str]) -> str:
