@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from watchkeeper.errors import CorruptionError, StoreVersion
-from watchkeeper.model import Flags, Times, canonical
+from watchkeeper.columnar import columns, seal, unseal
+from watchkeeper.model import Flags, Times
 from watchkeeper.policies._document import Policy, digest, document, read
 from watchkeeper.policies._phases import NONE, Course
 
@@ -93,19 +91,13 @@ def paused(held: Held, pause: int) -> Held:
 
 def dump(held: Held) -> bytes:
     """Return the memory as bytes, for a checkpoint; the same memory, the same bytes."""
-    chunks, heads = [], []
-    for standing in held.standings:
-        columns = _columns(standing)
-        heads.append(
-            {"policy": document(standing.policy), "rows": [len(column) for column in columns]}
-        )
-        chunks += [
-            column.astype(kind).tobytes() for column, kind in zip(columns, KINDS, strict=True)
-        ]
-    body = b"".join(chunks)
-    sha256 = hashlib.sha256(body).hexdigest()
-    head = canonical({"layout": LAYOUT, "sha256": sha256, "standings": heads})
-    return head.encode() + b"\n" + body
+    memory = [_columns(standing) for standing in held.standings]
+    heads = [
+        {"policy": document(standing.policy), "rows": [len(column) for column in of]}
+        for standing, of in zip(held.standings, memory, strict=True)
+    ]
+    typed = (pair for of in memory for pair in zip(KINDS, of, strict=True))
+    return seal(LAYOUT, {"standings": heads}, typed)
 
 
 def load(blob: bytes) -> Held:
@@ -114,26 +106,10 @@ def load(blob: bytes) -> Held:
     :raises StoreVersion: another layout wrote it.
     :raises CorruptionError: the bytes are not whole.
     """
-    text, _, body = blob.partition(b"\n")
-    try:
-        head = json.loads(text)
-        layout, sha256, heads = head["layout"], head["sha256"], head["standings"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptionError("policies checkpoint: the head cannot be read") from error
-    if layout != LAYOUT:
-        raise StoreVersion(
-            f"policies checkpoint: layout {layout}, this version reads {LAYOUT}",
-            hint="replay from the journal instead",
-        )
-    if hashlib.sha256(body).hexdigest() != sha256:
-        raise CorruptionError("policies checkpoint: the checksum does not match")
-    at, standings = 0, []
-    for one in heads:
-        columns: list[Any] = []
-        for kind, count in zip(KINDS, one["rows"], strict=True):
-            columns.append(np.frombuffer(body, kind, count, at).copy())
-            at += columns[-1].nbytes
-        matched, *course, acted, in_force, recent = columns
+    heads, body = unseal(LAYOUT, blob, "standings")
+    standings = []
+    memory = columns(body, KINDS, (one["rows"] for one in heads))
+    for one, (matched, *course, acted, in_force, recent) in zip(heads, memory, strict=True):
         policy = read(one["policy"], "policies checkpoint")
         standings.append(Standing(policy, matched, Course(*course), acted, in_force, recent))
     return Held(tuple(standings))
