@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from watchkeeper.cli import run
+from watchkeeper.cli import call
 
 SOURCE = Path(__file__).parents[1] / "src"
 MAIN = "from watchkeeper.cli import main; main()"
@@ -16,7 +16,7 @@ MAIN = "from watchkeeper.cli import main; main()"
 
 def wk(*arguments) -> int:
     """Run one command in this process; return its exit code."""
-    return run([str(one) for one in arguments])
+    return call([str(one) for one in arguments])
 
 
 def process(*arguments, code=MAIN, **options):

@@ -52,4 +52,4 @@ around(SqliteLedger, "save_pieces", "save")
 assert intake.pipeline is pipeline
 store_file.crash_point = die_at
 store_file.CHECKPOINT_PAGES = 20
-sys.exit(cli.run(sys.argv[3:]))
+sys.exit(cli.call(sys.argv[3:]))

@@ -12,8 +12,8 @@ from watchkeeper.cli import COMMANDS
 HEAVY = ("numba", "numpy", "pyarrow", "pydantic", "uvicorn", "apsw", "psutil", "starlette")
 IMPORTED = """
 import sys
-from watchkeeper.cli import run
-code = run(sys.argv[1:])
+from watchkeeper.cli import call
+code = call(sys.argv[1:])
 print("\\nimported", *(name for name in {heavy} if name in sys.modules))
 sys.exit(code)
 """

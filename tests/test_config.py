@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from watchkeeper import config, errors, plugins
-from watchkeeper.cli import CONFIGURATION, run
+from watchkeeper.cli import CONFIGURATION, call
 from watchkeeper.config import _layers, _problems, _schema, _settings, _units, _yaml
 from watchkeeper.model import canonical, digest
 
@@ -443,8 +443,8 @@ def test_a_policy_file_of_another_shape_is_refused(text, said, write):
 
 
 def test_check_says_that_all_is_well(capsys, here):
-    assert run(["check"]) == 0
-    assert run(["check", "smallest.good.yaml"]) == 0
+    assert call(["check"]) == 0
+    assert call(["check", "smallest.good.yaml"]) == 0
     out = capsys.readouterr().out
     assert "pack host@1: ok" in out
     assert "configuration the defaults: ok" in out
@@ -452,25 +452,25 @@ def test_check_says_that_all_is_well(capsys, here):
 
 
 def test_check_lists_every_mistake_for_programs_too(capsys, here):
-    assert run(["check", "everything_at_once.bad.yaml", "--output", "json"]) == CONFIGURATION
+    assert call(["check", "everything_at_once.bad.yaml", "--output", "json"]) == CONFIGURATION
     facts = json.loads(capsys.readouterr().out)
     assert facts["ok"] is False
     found = {problem["path"]: problem for problem in facts["checked"][0]["problems"]}
     assert found["tick"]["line"] == 2
     assert found["sources[0].intervall"]["hint"].startswith("did you mean 'interval'?")
-    assert run(["check", "everything_at_once.bad.yaml"]) == CONFIGURATION
+    assert call(["check", "everything_at_once.bad.yaml"]) == CONFIGURATION
     assert "  WK100 everything_at_once.bad.yaml:2:7: tick: " in capsys.readouterr().out
 
 
 def test_check_takes_a_pack(capsys, write):
     write("mine/contract.yaml", "name: mine\nversion: 3\nentities: [toaster]\n")
-    assert run(["check", "mine"]) == 0
+    assert call(["check", "mine"]) == 0
     assert capsys.readouterr().out == "pack mine@3: ok\n"
 
 
 @pytest.mark.parametrize("document", ["config", "contract", "policy", "scenario"])
 def test_schema_prints_a_schema(document, capsys):
-    assert run(["schema", document]) == 0
+    assert call(["schema", document]) == 0
     jsonschema.Draft202012Validator.check_schema(json.loads(capsys.readouterr().out))
 
 

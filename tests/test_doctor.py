@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from watchkeeper.cli import doctor, run
+from watchkeeper.cli import call, doctor
 
 
 def row(what, data):
@@ -13,14 +13,14 @@ def row(what, data):
 
 
 def test_a_sound_machine_is_told_so(tmp_path, capsys):
-    assert run(["doctor", "--data", str(tmp_path)]) == 0
+    assert call(["doctor", "--data", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert out.startswith("ok   watchkeeper")
     assert f"ok   data folder         {tmp_path}" in out
 
 
 def test_programs_read_the_same_rows(tmp_path, capsys):
-    assert run(["doctor", "--data", str(tmp_path), "--output", "json"]) == 0
+    assert call(["doctor", "--data", str(tmp_path), "--output", "json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["ok"] is True
     assert {"what", "verdict", "found", "hint"} == set(facts["rows"][0])
@@ -39,7 +39,7 @@ def test_a_folder_still_to_be_made_is_fine(tmp_path):
 def test_a_file_in_place_of_the_data_folder_fails(tmp_path, capsys):
     (tmp_path / "data").write_text("")
     assert row("data folder", tmp_path / "data").verdict == "fail"
-    assert run(["doctor", "--data", str(tmp_path / "data")]) == 1
+    assert call(["doctor", "--data", str(tmp_path / "data")]) == 1
     assert "chown" in capsys.readouterr().out
 
 

@@ -170,7 +170,7 @@ def test_the_error_tree_is_drawn_as_it_is():
 
 def test_help_is_there_at_once_because_heavy_packages_are_not_imported():
     probe = (
-        "import sys; from watchkeeper.cli import run; run(['--help']);"
+        "import sys; from watchkeeper.cli import call; call(['--help']);"
         "heavy = {'numba', 'numpy', 'pyarrow', 'pydantic', 'starlette', 'structlog', 'apsw'};"
         "sys.exit(f'imported: {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)"
     )

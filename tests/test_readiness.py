@@ -62,7 +62,7 @@ def test_the_contract_names_exactly_the_checks_of_the_card():
 def test_with_all_evidence_it_is_a_hundred():
     standing = stand(CARD, everything(), NOW)
     assert (standing.score, standing.coverage) == (100.0, 1.0)
-    assert all(column.score == 100.0 for column in standing.columns)
+    assert all(area.score == 100.0 for area in standing.areas)
 
 
 def test_without_any_it_is_nothing_and_says_that_nothing_is_known():
@@ -75,8 +75,8 @@ def test_without_any_it_is_nothing_and_says_that_nothing_is_known():
 def test_lines_that_break_take_exactly_their_weights(lines, how):
     standing = stand(CARD, without(lines, how), NOW)
     assert standing.score == pytest.approx(100.0 - sum(POINTS[line] for line in lines), abs=1e-9)
-    rows = [row for column in standing.columns for row in column.rows]
-    assert {row.id for row in rows if not row.held} == lines
+    open_lines = {line.id for area in standing.areas for line in area.lines if not line.held}
+    assert open_lines == lines
     wanted = 1.0 if how == "failed" else 1.0 - len(lines) / 41
     assert standing.coverage == pytest.approx(wanted)
 
@@ -84,9 +84,9 @@ def test_lines_that_break_take_exactly_their_weights(lines, how):
 @pytest.mark.parametrize("lines", [("RE1", "SEC3", "DOC4"), ("PERF2", "OPS1", "TEST4")])
 def test_any_three_lines_take_their_weights_from_their_areas(lines):
     standing = stand(CARD, without(lines, "failed"), NOW)
-    for column in standing.columns:
-        lost = sum(row.points for row in column.rows if row.id in lines)
-        assert column.score == pytest.approx(100.0 * (1.0 - lost / column.points))
+    for area in standing.areas:
+        lost = sum(line.points for line in area.lines if line.id in lines)
+        assert area.score == pytest.approx(100.0 * (1.0 - lost / area.points))
 
 
 @pytest.mark.parametrize("key", NAMED, ids="/".join)

@@ -134,7 +134,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LineStanding:
     """How one line stands, and what it is worth."""
 
     id: str
@@ -145,14 +145,14 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class AreaStanding:
     """How one area stands. :param score: 0 to 100, of itself."""
 
     id: str
     title: str
     points: float
     score: float
-    rows: tuple[Row, ...]
+    lines: tuple[LineStanding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class Standing:
     at: Millis
     score: float
     coverage: float
-    columns: tuple[Column, ...]
+    areas: tuple[AreaStanding, ...]
     used: tuple[Waiver, ...]
 
 
@@ -230,23 +230,23 @@ def stand(
     leave = {(one.line, one.check): one for one in waivers if one.holds(today)}
     checks = [tuple(_checks(line, evidence, at, leave)) for line in card.lines]
     scores, coverage = _scored(card, checks, at)
-    points, columns, first = card.points(), [], 0
+    points, areas, first = card.points(), [], 0
     for area, score in zip(card.areas, scores[1:], strict=True):
         of_area = range(first, first + len(area.lines))
         first = of_area.stop
-        rows = tuple(
-            Row(line.id, line.title, points[k], _held(checks[k]), checks[k])
+        lines = tuple(
+            LineStanding(line.id, line.title, points[k], _held(checks[k]), checks[k])
             for line, k in zip(area.lines, of_area, strict=True)
         )
-        worth = sum(row.points for row in rows)
-        columns.append(Column(area.id, area.title, worth, score, rows))
+        worth = sum(line.points for line in lines)
+        areas.append(AreaStanding(area.id, area.title, worth, score, lines))
     used = tuple(
         leave[line.id, one.name]
         for line, of_line in zip(card.lines, checks, strict=True)
         for one in of_line
         if one.state == "waived"
     )
-    return Standing(card.name, at, scores[0], coverage, tuple(columns), used)
+    return Standing(card.name, at, scores[0], coverage, tuple(areas), used)
 
 
 def _age(text: object) -> int:

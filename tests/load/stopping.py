@@ -45,6 +45,6 @@ name(Service, "run", after="drained")
 name(SqliteJournal, "close", before="closing")
 store_file.crash_point = stop_at
 store_file.CHECKPOINT_PAGES = 20
-code = cli.run([*sys.argv[3:], *(["--once"] if point in AT_THE_END else [])])
+code = cli.call([*sys.argv[3:], *(["--once"] if point in AT_THE_END else [])])
 assert nth <= 0, f"{point} was not reached"
 cli.leave(code)

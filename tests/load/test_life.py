@@ -123,8 +123,8 @@ flags: {{source.scrape: true}}
 """
     with house(tmp_path) as one:
         one.config.write_text(one.config.read_text().replace("sources: []", "") + sources)
-        child = one.start(*(), program=("-c", "from watchkeeper.cli import run; import sys;"
-                                        "sys.exit(run([*sys.argv[1:], '--once']))"))  # fmt: skip
+        child = one.start(*(), program=("-c", "from watchkeeper.cli import call; import sys;"
+                                        "sys.exit(call([*sys.argv[1:], '--once']))"))  # fmt: skip
         try:
             assert child.wait(240) == 0, one.text()
         except subprocess.TimeoutExpired:

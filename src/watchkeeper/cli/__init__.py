@@ -67,7 +67,7 @@ Examples:
 def main() -> None:
     """Run one command and exit with its code; SIGTERM ends it as Ctrl-C does, leaving no mess."""
     signal.signal(signal.SIGTERM, _terminated)
-    code = run(sys.argv[1:])
+    code = call(sys.argv[1:])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # all is done; it ends by itself
     leave(code)
@@ -86,7 +86,7 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def run(arguments: list[str]) -> int:
+def call(arguments: list[str]) -> int:
     """Run one command; return its exit code. Errors are printed, not raised."""
     if arguments in (["--version"], ["version"]):
         print(f"watchkeeper {__version__}")

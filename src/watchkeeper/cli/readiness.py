@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from watchkeeper.cli._terminal import Output, When, emit, now, stamp
 
 if TYPE_CHECKING:
-    from watchkeeper.readiness import Check, Column, Standing
+    from watchkeeper.readiness import AreaStanding, Check, Standing
 
 UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
@@ -71,7 +71,7 @@ def readiness(
         "score_with_waivers": waived.score,
         "least": wanted,
         "passed": passed,
-        "areas": [asdict(column) for column in true.columns],
+        "areas": [asdict(area) for area in true.areas],
         "waivers": [one.model_dump(mode="json") for one in waived.used],
     }
     emit(output, facts, "\n".join(_text(true, waived, wanted)))
@@ -79,36 +79,36 @@ def readiness(
 
 
 def _text(true: Standing, waived: Standing, wanted: float) -> Iterator[str]:
-    rows = [row for column in true.columns for row in column.rows]
-    held = sum(row.held for row in rows)
+    lines = [line for area in true.areas for line in area.lines]
+    held = sum(line.held for line in lines)
     yield (
-        f"{true.card} {_figure(true.score)} %   {held} of {len(rows)} lines held, "
+        f"{true.card} {_figure(true.score)} %   {held} of {len(lines)} lines held, "
         f"all is known of {true.coverage:.0%}"
     )
-    for column, with_leave in zip(true.columns, waived.columns, strict=True):
-        yield from _column(column, with_leave)
+    for area, with_leave in zip(true.areas, waived.areas, strict=True):
+        yield from _area(area, with_leave)
     for one in waived.used:
         yield (
             f"waived: {one.line} {one.check} from {one.granted} until {one.until} "
             f"by {one.owner}: {one.reason}"
         )
-    missing = [row for row in rows if not row.held]
+    missing = [line for line in lines if not line.held]
     if missing:
-        lost = sum(row.points for row in missing)
-        yield f"missing: {_figure(lost)} points, {', '.join(row.id for row in missing)}"
+        lost = sum(line.points for line in missing)
+        yield f"missing: {_figure(lost)} points, {', '.join(line.id for line in missing)}"
     if waived.used:
         yield f"with waivers: {_figure(waived.score)} %"
     if waived.score < wanted:
         yield f"below {wanted:g} %: not ready"
 
 
-def _column(column: Column, with_leave: Column) -> Iterator[str]:
+def _area(area: AreaStanding, with_leave: AreaStanding) -> Iterator[str]:
     yield ""
-    got = column.points * column.score / 100.0
-    yield f"{column.id:<5}{column.title}: {_figure(got)} of {_figure(column.points)}"
-    for row, leave in zip(column.rows, with_leave.rows, strict=True):
-        mark = "held" if row.held else "waived" if leave.held else "OPEN"
-        yield f"  {row.id:<6}{mark:<7}{_figure(row.points):>4}  {row.title}"
+    got = area.points * area.score / 100.0
+    yield f"{area.id:<5}{area.title}: {_figure(got)} of {_figure(area.points)}"
+    for line, leave in zip(area.lines, with_leave.lines, strict=True):
+        mark = "held" if line.held else "waived" if leave.held else "OPEN"
+        yield f"  {line.id:<6}{mark:<7}{_figure(line.points):>4}  {line.title}"
         yield f"{'':21}{'; '.join(_checks(leave.checks))}"
 
 

@@ -35,7 +35,7 @@ from watchkeeper.health._kernel import (
     orderly,
     run,
 )
-from watchkeeper.health._memory import hold, packed, unpacked
+from watchkeeper.health._memory import Graded, hold, packed, unpacked
 from watchkeeper.model import STATES, Floats, Rows, State, Times, append
 
 LAYOUT = "watchkeeper.health.noisy_or/1"
@@ -69,7 +69,7 @@ class Memory(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NoisyOr:
+class NoisyOr(Graded):
     """Parameters; the defaults are those of the shipped packs.
 
     :param severity_from: anomaly score at which a signal begins to take from health.
@@ -85,12 +85,6 @@ class NoisyOr:
     :raises ConfigError: the parameters contradict each other.
     """
 
-    severity_from: float = 0.7
-    severity_full: float = 2.0
-    warn: float = 90.0
-    warn_clear: float = 95.0
-    fail: float = 75.0
-    fail_clear: float = 80.0
     coverage_min: float = 0.5
     retire_hours: float = 24.0
     score_cap: float = 2.0
@@ -99,10 +93,7 @@ class NoisyOr:
 
     def __post_init__(self) -> None:
         rules = (
-            ("0 <= severity_from < severity_full", 0 <= self.severity_from < self.severity_full),
-            ("0 < fail <= fail_clear", 0 < self.fail <= self.fail_clear),
-            ("fail <= warn <= warn_clear <= 100", self.fail <= self.warn <= self.warn_clear <= 100),
-            ("fail_clear <= warn_clear", self.fail_clear <= self.warn_clear),
+            *self.rules(),
             ("0 <= coverage_min <= 1", 0 <= self.coverage_min <= 1),
             ("retire_hours > 0", 0 < self.retire_hours < math.inf),
             ("score_cap > 0", 0 < self.score_cap < math.inf),

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from watchkeeper.health import Evidence, Health, Roster
-from watchkeeper.health._memory import hold, packed, unpacked
+from watchkeeper.health._memory import Graded, hold, packed, unpacked
 from watchkeeper.model import STATES, Flags, Floats, Rows, State, Times, append
 
 LAYOUT = "watchkeeper.health.scorecard/1"
@@ -53,7 +53,7 @@ class _Tick(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scorecard:
+class Scorecard(Graded):
     """Parameters; a signal at the first score has lost nothing, at the second all of its weight.
 
     :param severity_from: anomaly score at which a signal begins to lose its weight.
@@ -63,20 +63,8 @@ class Scorecard:
     :raises ConfigError: the parameters contradict each other.
     """
 
-    severity_from: float = 0.7
-    severity_full: float = 2.0
-    warn: float = 90.0
-    warn_clear: float = 95.0
-    fail: float = 75.0
-    fail_clear: float = 80.0
-
     def __post_init__(self) -> None:
-        rules = (
-            ("0 <= severity_from < severity_full", 0 <= self.severity_from < self.severity_full),
-            ("0 < fail <= fail_clear < 100", 0 < self.fail <= self.fail_clear < 100),
-            ("fail <= warn <= warn_clear <= 100", self.fail <= self.warn <= self.warn_clear <= 100),
-            ("fail_clear <= warn_clear", self.fail_clear <= self.warn_clear),
-        )
+        rules = (*self.rules(), ("fail_clear < 100", self.fail_clear < 100))
         hold("scorecard", rules)
 
     @property
