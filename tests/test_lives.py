@@ -16,7 +16,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from tests.test_pipeline import CPU, ENGINE, START, Stores, batch, drain, rules, steps_of
 
 from watchkeeper import config, pipeline
@@ -229,10 +235,12 @@ class Life(RuleBasedStateMachine):
         assert self.receiver.times.total() <= len(owed) + self.deadly, "twice only after a death"
 
 
-Life.TestCase.settings = settings(
+SETTINGS = settings(
     max_examples=LIVES, stateful_step_count=50, deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )  # fmt: skip
-test_a_disturbed_life_concludes_what_an_undisturbed_one_does = pytest.mark.timeout(
-    600 + 60 * LIVES
-)(Life.TestCase)
+
+
+@pytest.mark.timeout(600 + 60 * LIVES)
+def test_a_disturbed_life_concludes_what_an_undisturbed_one_does():
+    run_state_machine_as_test(Life, settings=SETTINGS)
