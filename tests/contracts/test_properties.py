@@ -2,11 +2,14 @@
 
 import math
 
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contracts.test_check import BOTH, HOST, NOW, accepted, batch
 
-from watchkeeper.contracts import Known, check
+from watchkeeper.contracts import Known, check, joined
+from watchkeeper.key_table import KeyTable
+from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor
 
 METRICS = ("cpu", "temperature", "errors", "other")
 ROWS = st.lists(
@@ -76,3 +79,27 @@ def test_neither_cutting_nor_mixing_nor_memory_shows(rows, cut, random):
 def test_a_closed_contract_alone_refuses_the_rest():
     checked = check([HOST], batch([("host:a", "other", {}, NOW, 1.0)]), NOW)
     assert checked.rejected["reason"].to_pylist() == ["unknown_metric"]
+
+
+SENT = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=8)
+
+
+@given(st.lists(SENT, min_size=1, max_size=5))
+@settings(deadline=None)
+def test_requests_put_together_are_what_one_request_of_all_of_them_would_be(requests):
+    table = KeyTable(KEYS)
+    keys = [{"entity": f"host:{n}", "metric": "free", "attributes": "{}"} for n in range(10)]
+    table.add(pa.RecordBatch.from_pylist(keys, KEYS))
+    offered = [
+        [{"series": row, "time": NOW + time, "value": n + k / 100} for k, (row, time) in each]
+        for n, each in enumerate(map(enumerate, requests))  # no two values are alike
+    ]
+    parts = [check(BOTH, tabled(table, rows), NOW) for rows in offered]
+    whole = check(BOTH, tabled(table, [row for rows in offered for row in rows]), NOW)
+    assert joined(parts).samples.equals(whole.samples)
+    assert joined(parts).offered == whole.offered
+
+
+def tabled(table, rows):
+    samples = pa.RecordBatch.from_pylist(rows, SAMPLES)
+    return Batch("test", Cursor(""), table, samples, pa.RecordBatch.from_pylist([], REJECTS))

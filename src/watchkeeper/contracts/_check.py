@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from watchkeeper.model import (
     Traits,
 )
 
+Columns = tuple[Rows, Times, Floats]  # of SAMPLES
 REMEMBERED = 4  # rulebooks whose rules `traits` keeps
 
 
@@ -75,13 +77,22 @@ def joined(group: Sequence[Checked]) -> Checked:
     """Return checked batches of one source over one table as one, which arrived with the last."""
     if len(group) == 1:
         return group[0]
-    samples = pa.concat_batches([one.samples for one in group])
-    columns = _sorted(*(samples[name].to_numpy() for name in SAMPLES.names))
+    parts = _in_order(
+        [
+            tuple(column.to_numpy() for column in one.samples.columns)
+            for one in group
+            if one.samples.num_rows
+        ]
+    )
+    samples = group[0].samples
+    if parts:
+        series, time, value = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        samples = _samples(_sorted(series, time, value))
     rejected = [one.rejected for one in group if one.rejected.num_rows]
     return replace(
         group[-1],
         arrived=max(one.arrived for one in group),
-        samples=pa.RecordBatch.from_arrays([pa.array(c) for c in columns], schema=SAMPLES),
+        samples=samples,
         rejected=pa.concat_batches(rejected) if rejected else group[0].rejected,
         offered=sum(one.offered for one in group),
         controls=tuple(control for one in group for control in one.controls),
@@ -151,13 +162,23 @@ def _accepted(
             position = (np.cumsum(used) - 1).astype(np.uint32)
             keys, canonical = keys.filter(pa.array(used)), position[canonical]
     canonical, time, value = _sorted(canonical, time, value)
-    columns = [pa.array(canonical, pa.uint32()), pa.array(time), pa.array(value)]
-    return keys, pa.RecordBatch.from_arrays(columns, schema=SAMPLES)
+    return keys, _samples((canonical, time, value))
 
 
-def _sorted(series: Rows, time: Times, value: Any) -> tuple[Rows, Times, Any]:
+def _samples(columns: Columns) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=SAMPLES)
+
+
+def _in_order(parts: list[Columns]) -> list[Columns]:
+    """Put parts of different series in the order of those; then nothing is left to be sorted."""
+    by_series = sorted(parts, key=lambda part: int(part[0][0]))
+    apart = all(one[0][-1] < other[0][0] for one, other in pairwise(by_series))
+    return by_series if apart else parts
+
+
+def _sorted(series: Rows, time: Times, value: Floats) -> Columns:
     """Sort by (series, time), stably. Senders keep time order, so a radix pass is mostly enough."""
-    if len(series) < 2:
+    if (series[1:] > series[:-1]).all():  # one sample a series, as most requests have it
         return series, time, value
     if not (series[1:] >= series[:-1]).all():
         order = np.argsort((series & 0xFFFF).astype(np.uint16), kind="stable")

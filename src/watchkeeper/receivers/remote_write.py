@@ -53,6 +53,7 @@ from watchkeeper.slots import ABSENT
 
 SYMBOLS_MAX = 1_000_000
 VERSIONS = {"": 1, "prometheus.writerequest": 1, "io.prometheus.write.v2.request": 2}
+USUAL_TYPE = "application/x-protobuf"  # of version 1, as Prometheus names it
 ENCODINGS = ("snappy", "zstd", "gzip")
 PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 
@@ -130,14 +131,18 @@ def _example(number: int, labels: Sequence[bytes]) -> bytes:
 
 def _version(headers: Mapping[str, str]) -> int:
     """Return 1 or 2. :raises Unsupported: the content type is another."""
-    kind, _, rest = headers.get("content-type", "").partition(";")
+    content_type = headers.get("content-type", "")
+    return 1 if content_type == USUAL_TYPE else _version_of(content_type)
+
+
+def _version_of(content_type: str) -> int:
+    kind, _, rest = content_type.partition(";")
     parameters = dict(_pair(each) for each in rest.split(";"))
     version = VERSIONS.get(parameters.get("proto", "").lower())
     if kind.strip().lower() != "application/x-protobuf" or version is None:
         hint = "remote write sends application/x-protobuf, with proto=prometheus.WriteRequest"
         hint += " (or none) or proto=io.prometheus.write.v2.Request"
-        shown_type = headers.get("content-type", "")[:100]
-        raise Unsupported(f"Content-Type {shown_type!r} is not understood", hint=hint)
+        raise Unsupported(f"Content-Type {content_type[:100]!r} is not understood", hint=hint)
     return version
 
 
