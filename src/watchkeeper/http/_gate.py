@@ -7,12 +7,11 @@ page of ours; with a session, they must also bring the token that only our pages
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 from starlette.types import Scope as Connection
 
@@ -27,6 +26,7 @@ CSRF_HEADER, CSRF_FIELD = "x-csrf-token", "csrf_token"
 FORM_MAX = 64 << 10
 PEER = "watchkeeper.peer"  # the common name of the client's certificate, put in by `server`
 ENDLESS = "watchkeeper.endless"  # set on a request whose answer lasts until somebody leaves
+HEADERS = "watchkeeper.headers"  # of a request that has been looked at
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -59,7 +59,7 @@ class Guarded:
 
     async def admit(self, connection: Connection, receive: Receive, scope: Scope) -> Receive:
         """Let in who may, and write down who was not, and who did something."""
-        headers = Headers(scope=connection)
+        headers = headers_of(connection)
         shown = shown_by(connection, headers)
         try:
             asker = await self._asker(shown)
@@ -105,7 +105,7 @@ class Guarded:
         return Event(self.keeper.clock(), who, address_of(connection), action, outcome)
 
     async def _own_page(
-        self, connection: Connection, receive: Receive, headers: Headers, asker: Asker
+        self, connection: Connection, receive: Receive, headers: Mapping[str, str], asker: Asker
     ) -> Receive:
         """Return if a page of ours sent this, or no browser did.
 
@@ -131,7 +131,18 @@ class Guarded:
         return receive
 
 
-def shown_by(connection: Connection, headers: Headers) -> Shown:
+def headers_of(connection: Connection) -> Mapping[str, str]:
+    """Return the headers of a request, names in lower case; of equal names the first counts."""
+    if HEADERS not in connection:  # several ask, and a request is read once
+        told = reversed(connection["headers"])
+        connection[HEADERS] = {
+            name.decode("latin-1"): text.decode("latin-1") for name, text in told
+        }
+    headers: Mapping[str, str] = connection[HEADERS]
+    return headers
+
+
+def shown_by(connection: Connection, headers: Mapping[str, str]) -> Shown:
     """Return what a request shows of who sent it."""
     return Shown(
         headers.get("authorization", ""),
@@ -141,7 +152,7 @@ def shown_by(connection: Connection, headers: Headers) -> Shown:
     )
 
 
-def cookie_of(connection: Connection, headers: Headers) -> str:
+def cookie_of(connection: Connection, headers: Mapping[str, str]) -> str:
     """Return the session's cookie; empty without."""
     wanted = cookie_name(connection)
     for part in headers.get("cookie", "").split(";"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -44,7 +43,8 @@ class Guard:
                 message["headers"] = headers + [one for one in _SAFE if one[0] not in named]
             await send(message)
 
-        if self.allowed(Headers(scope=scope).getlist("host")):
+        named = [text.decode("latin-1") for name, text in scope["headers"] if name == b"host"]
+        if self.allowed(named):
             await self.app(scope, receive, guarded)
             return
         said = "this house is not known under that name; add it to the allowed hosts"

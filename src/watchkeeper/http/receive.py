@@ -11,16 +11,16 @@ import asyncio
 import itertools
 import queue
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from watchkeeper.access import Scope as Allowed
 from watchkeeper.errors import Malformed, Overloaded, RequestError, TooLarge
+from watchkeeper.http._gate import headers_of
 from watchkeeper.http.table import Endpoint
 from watchkeeper.intake import Intake, cost
 from watchkeeper.model import Millis
@@ -65,7 +65,7 @@ def taker(
         delivery = replace(delivery, arrived=clock(), number=next(numbers))
         told: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         try:
-            tenant = _tenant(Headers(delivery.headers))
+            tenant = _tenant(delivery.headers)
             intake.admit(tenant)
             intake.reserve(cost(len(delivery.body)))
         except RequestError as error:
@@ -92,13 +92,12 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one request in, or say why not."""
-        headers = Headers(scope=scope)
-        query = scope["query_string"].decode("latin-1")
+        headers, query = headers_of(scope), scope["query_string"].decode("latin-1")
         delivery = Delivery(
             method=scope["method"],
             path=scope["path"],
-            query=dict(parse_qsl(query, keep_blank_values=True)),
-            headers=dict(reversed(headers.items())),  # of equal names the first counts
+            query=dict(parse_qsl(query, keep_blank_values=True)) if query else {},
+            headers=headers,
             body=b"",
             arrived=self._clock(),
             number=next(self._numbers),
@@ -133,7 +132,7 @@ class Door:
         return await done
 
 
-async def _body(intake: Intake, headers: Headers, receive: Receive) -> bytes:
+async def _body(intake: Intake, headers: Mapping[str, str], receive: Receive) -> bytes:
     """Return the body; as many bytes as it costs stay reserved."""
     limit = intake.limits.body
     declared = headers.get("content-length")
@@ -170,7 +169,7 @@ async def _body(intake: Intake, headers: Headers, receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-def _tenant(headers: Headers) -> str:
+def _tenant(headers: Mapping[str, str]) -> str:
     """Return whose telemetry it is.
 
     :raises Malformed: that is no name, or a page of a stranger, open in somebody's browser, wants
