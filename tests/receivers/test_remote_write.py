@@ -190,6 +190,27 @@ def test_any_damage_is_found_or_harmless(version, series, data):
     agrees(SHARED[version], bytes(raw), version)
 
 
+KNOWN = [(labels, samples or [(T, 1.0)]) for labels, samples in FLEET]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    order=st.lists(st.integers(0, 39), max_size=12),
+    damage=st.lists(
+        st.tuples(st.integers(0, 2_000), st.binary(min_size=1, max_size=2)), max_size=2
+    ),
+)
+def test_what_a_sender_says_again_is_read_as_if_it_were_new(order, damage):
+    raw = bytearray(first([KNOWN[k] for k in order]))
+    for at, instead in damage:
+        raw[at : at + len(instead)] = instead
+    agrees(KNOWING, bytes(raw), 1)
+
+
+KNOWING = opened()
+KNOWING.decode(delivery(first(KNOWN)))
+
+
 @settings(max_examples=200, deadline=None)
 @given(raw=st.binary(max_size=60), version=st.sampled_from([1, 2]))
 def test_any_bytes_are_read_or_refused(raw, version):
@@ -392,6 +413,17 @@ def test_limits_of_a_request_are_kept():
         decode(field(1, LABELS + field(2, b"") * (Limits().samples + 1)))
     with pytest.raises(TooLarge, match="symbols"):
         decode(field(4, b"") * (SYMBOLS_MAX + 1), 2)
+
+
+def test_limits_of_a_request_hold_for_series_that_are_known():
+    decoder = opened(series=2, samples=4)
+    for at in range(2):
+        raw = first([(labels, [(T + at, 1.0), (T + at + 2, 1.0)]) for labels, _ in KNOWN[:2]])
+        assert decoder.decode(delivery(raw)).samples.num_rows == 4
+    with pytest.raises(TooLarge, match="more than 2 series"):
+        decoder.decode(delivery(first([*KNOWN[:2], KNOWN[0]])))
+    with pytest.raises(TooLarge, match="more than 4 samples"):
+        decoder.decode(delivery(first([(KNOWN[0][0], [(T + at, 1.0) for at in range(5)])])))
 
 
 def test_labels_may_not_become_more_by_writing_them_out():

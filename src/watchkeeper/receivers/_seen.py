@@ -16,12 +16,13 @@ import hashlib
 import numba
 import numpy as np
 
-from watchkeeper.model import Rows
-from watchkeeper.receivers._wire import Bits, Bytes, Int, Places, span, varint, word
+from watchkeeper.model import Rows, Times
+from watchkeeper.receivers._wire import Bits, Bytes, Int, Places, span, usual_time, varint, word
 from watchkeeper.slots import ABSENT, fill, grown
 
 UNSET = 0xFFFFFFFE  # known, and never asked for
 REFUSED = 0xFFFFFFFD  # known not to be usable
+FAR = 0xFFFFFFFE  # not where it may be looked for
 PROBES_MAX = 256  # at half load a million blocks need about 70
 BYTES_A_BLOCK = 256  # of room for each block that may be remembered
 
@@ -66,6 +67,18 @@ class Seen:
             if done == len(labels):
                 return numbers
             self._arrange_anew(data)
+
+    def again(self, data: Bytes, most_series: int, rows: Rows, time: Times, bits: Bits) -> int:
+        """Read a request of version 1 in one pass if it says only what was said before.
+
+        :param rows: is filled, as are `time` and `bits`, with what each sample says.
+        :return: how many samples there are; -1 when anything in it is new or unusual.
+        """
+        count, self._before = _again(
+            data, most_series, self._before, self._seed, self._slots, self._hashes, self._ends,
+            self._text, self._after, self.rows, rows, time, bits,
+        )  # fmt: skip
+        return int(count)
 
     def block(self, number: int) -> bytes:
         """Return the bytes of a block."""
@@ -128,6 +141,84 @@ def _same(one: Bytes, at: Int, two: Bytes, there: Int, length: Int) -> bool:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
+def _looked_up(
+    data: Bytes, first: Int, length: Int, seed: np.uint64,
+    slots: Rows, hashes: Bits, ends: Places, text: Bytes,
+) -> tuple[np.uint32, np.uint64, np.uint64]:  # fmt: skip
+    """Return the number of a block (ABSENT, or FAR from its place), its slot, and its hash."""
+    mask, h = np.uint64(len(slots) - 1), _hashed(data, first, first + length, seed)
+    slot = h & mask
+    for _ in range(PROBES_MAX + 1):
+        number = slots[slot]
+        if number == ABSENT or (
+            hashes[number] == h
+            and ends[number + 1] - ends[number] == length
+            and _same(data, first, text, ends[number], length)
+        ):
+            return number, slot, h
+        slot = (slot + np.uint64(1)) & mask
+    return np.uint32(FAR), slot, h
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _again(
+    data: Bytes, most_series: int, before: Int, seed: np.uint64, slots: Rows, hashes: Bits,
+    ends: Places, text: Bytes, after: Rows, known: Rows, rows: Rows, time: Times, bits: Bits,
+) -> tuple[int, Int]:  # fmt: skip
+    """Read series after series, each with the labels of one that is known, then samples.
+
+    Where the labels end is where those that are expected end, so nothing in them is looked at
+    but whether they are the same. Return how many samples there are (-1: something is otherwise),
+    and 1 + the last series' number.
+    """
+    at: Int = 0
+    end, room, s, n = len(data), len(rows), 0, 0
+    while at < end:
+        if s == most_series or end - at < 20 or data[np.uint64(at)] != 10:
+            return -1, before
+        length: Int = np.int64(data[np.uint64(at + 1)])
+        first: Int = at + 2
+        if length > 127:
+            length, first = length & 127 | np.int64(data[np.uint64(at + 2)]) << 7, at + 3
+        stop = first + length
+        if length > 0x3FFF or stop > end:
+            return -1, before
+        number: Int = after[before]
+        size: Int = ends[number + 1] - ends[number] if number != ABSENT else 0
+        if (
+            number == ABSENT
+            or size > length - 18
+            or not _same(data, first, text, ends[number], size)
+            or data[np.uint64(first + size)] == 10
+        ):
+            last: Int = first
+            while (
+                stop - last >= 18
+                and data[np.uint64(last)] == 10
+                and data[np.uint64(last + 1)] < 128
+            ):
+                last += 2 + np.int64(data[np.uint64(last + 1)])
+            size = last - first
+            if size > length - 18:
+                return -1, before
+            number, _, _ = _looked_up(data, first, size, seed, slots, hashes, ends, text)
+            if number >= FAR:
+                return -1, before
+            after[before] = number
+        row, last = known[2 * np.int64(number)], first + size
+        while stop - last >= 18 and n < room:
+            when = usual_time(data, last)
+            if when < 0:
+                return -1, before
+            rows[n], time[n], bits[n] = row, when, word(data, last + 3)
+            last, n = last + 18, n + 1
+        if last != stop or row >= REFUSED:
+            return -1, before
+        at, s, before = stop, s + 1, np.int64(number) + 1
+    return n, before
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
 def _resolve(
     data: Bytes, labels: Places, numbers: Rows, done: int, count: int, before: Int,
     seed: np.uint64, slots: Rows, hashes: Bits, ends: Places, text: Bytes, after: Rows,
@@ -137,7 +228,6 @@ def _resolve(
     Return how far that went (not to the end when one lies too far from its place), how many
     blocks are known then, and 1 + the last one's number.
     """
-    mask = np.uint64(len(slots) - 1)
     for s in range(done, len(labels)):
         if labels[s, 2] != 0:
             continue
@@ -148,17 +238,9 @@ def _resolve(
             or ends[number + 1] - ends[number] != length
             or not _same(data, first, text, ends[number], length)
         ):
-            h = _hashed(data, first, first + length, seed)
-            slot, probes, number = h & mask, 0, slots[h & mask]
-            while number != ABSENT and not (
-                hashes[number] == h
-                and ends[number + 1] - ends[number] == length
-                and _same(data, first, text, ends[number], length)
-            ):
-                slot, probes = (slot + np.uint64(1)) & mask, probes + 1
-                number = slots[slot]
-                if probes > PROBES_MAX:
-                    return s, count, before
+            number, slot, h = _looked_up(data, first, length, seed, slots, hashes, ends, text)
+            if number == FAR:
+                return s, count, before
             if number == ABSENT:
                 number = np.uint32(count)
                 start = np.uint64(ends[count])

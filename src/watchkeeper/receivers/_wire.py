@@ -113,7 +113,7 @@ def passed(data: Bytes, at: Int, end: Int, tag: np.uint64) -> Int:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
-def _usual_time(data: Bytes, at: Int) -> Int:
+def usual_time(data: Bytes, at: Int) -> Int:
     """Return the time of a sample of 18 bytes as all senders write them, or -1.
 
     Tag, length 16, tag, value, tag, and a time of six bytes: any from 1971 to 2109.
@@ -216,7 +216,7 @@ def _usual(
             last += 2 + np.int64(data[np.uint64(last + 1)])
         labels[s, 0], labels[s, 1], labels[s, 2] = first, last, 0
         while stop - last >= 18 and samples < room:
-            when = _usual_time(data, last)
+            when = usual_time(data, last)
             if when < 0:
                 break
             slot[samples], times[samples], bits[samples] = 4 * s, when, word(data, last + 3)

@@ -20,7 +20,17 @@ import pyarrow as pa
 from watchkeeper.errors import Malformed, RequestError, TooLarge, Unsupported
 from watchkeeper.identity import Identity, Key
 from watchkeeper.key_table import KeyTable
-from watchkeeper.model import KEYS, REJECTS, Batch, Cursor, Millis, Reason, Rows
+from watchkeeper.model import (
+    KEYS,
+    REJECTS,
+    Batch,
+    Cursor,
+    Floats,
+    Millis,
+    Reason,
+    Rows,
+    Times,
+)
 from watchkeeper.receivers import (
     Answer,
     Decoder,
@@ -43,6 +53,7 @@ from watchkeeper.receivers._wire import (
     SAMPLES,
     SERIES,
     SYMBOLS,
+    Bits,
     Bytes,
     Found,
     Places,
@@ -52,6 +63,7 @@ from watchkeeper.receivers._wire import (
 from watchkeeper.slots import ABSENT
 
 SYMBOLS_MAX = 1_000_000
+SAMPLE_BYTES = 18  # of a sample as all senders write it
 VERSIONS = {"": 1, "prometheus.writerequest": 1, "io.prometheus.write.v2.request": 2}
 USUAL_TYPE = "application/x-protobuf"  # of version 1, as Prometheus names it
 ENCODINGS = ("snappy", "zstd", "gzip")
@@ -166,7 +178,9 @@ def _written(delivery: Delivery, outcome: Outcome) -> dict[str, str]:
     """
     samples = histograms = 0
     if isinstance(outcome, Received) and outcome.accepted:
-        _, _, found = _scanned(delivery, Limits(body=1 << 62, series=1 << 30, samples=1 << 40))
+        limits = Limits(body=1 << 62, series=1 << 30, samples=1 << 40)
+        version, data = _unpacked(delivery, limits)
+        _, found = _scanned(data, version, limits)
         histograms = -(-outcome.accepted * found.histograms // found.samples)
         samples = max(0, outcome.accepted - 2 * histograms)
     prefix = "X-Prometheus-Remote-Write"
@@ -177,17 +191,24 @@ def _written(delivery: Delivery, outcome: Outcome) -> dict[str, str]:
     }
 
 
-def _scanned(delivery: Delivery, limits: Limits) -> tuple[Bytes, Found, Scanned]:
-    """Unpack a request and read its samples.
+def _unpacked(delivery: Delivery, limits: Limits) -> tuple[int, Bytes]:
+    """Return the version of a request, and its bytes.
 
-    :raises RequestError: it is none, breaks off, or is too large.
+    :raises RequestError: it is none, or is too large.
     """
     version = _version(delivery.headers)
     encoding = delivery.headers.get("content-encoding", "").strip().lower()
     if encoding not in ENCODINGS:
         hint = f"remote write is packed with {' or '.join(ENCODINGS)}"
         raise Unsupported(f"Content-Encoding {encoding[:40]!r} is not understood", hint=hint)
-    data = unpacked_array(delivery.body, encoding, limits.body)
+    return version, unpacked_array(delivery.body, encoding, limits.body)
+
+
+def _scanned(data: Bytes, version: int, limits: Limits) -> tuple[Found, Scanned]:
+    """Read the samples of a request.
+
+    :raises RequestError: it is none, breaks off, or is too large.
+    """
     room = len(data) // 2 + 2  # nothing takes less than two bytes
     samples = min(room, limits.samples + 2)  # one more than may be, or a histogram
     found = Found(
@@ -214,7 +235,7 @@ def _scanned(delivery: Delivery, limits: Limits) -> tuple[Bytes, Found, Scanned]
         raise Malformed(message, hint=hint)
     if scanned.status:
         raise Malformed(f"the request cannot be read from byte {scanned.at} of {len(data)} on")
-    return data, found, scanned
+    return found, scanned
 
 
 class _Decoder:
@@ -226,13 +247,31 @@ class _Decoder:
 
     def decode(self, delivery: Delivery) -> Batch | None:
         """Return the samples of a request, good or not; None when it has none."""
-        data, found, scanned = _scanned(delivery, self._limits)
-        if scanned.samples == 0:
-            return None
+        version, data = _unpacked(delivery, self._limits)
         if self._seen.full:
             self._seen, self._table = Seen(self._limits.known), KeyTable(KEYS)
+        again = self._again(data, delivery) if version == 1 else None
+        return again if again is not None else self._read(data, version, delivery)
+
+    def _again(self, data: Bytes, delivery: Delivery) -> Batch | None:
+        """Return the samples of a request of series that are all known; None when it is none."""
+        room = min(len(data) // SAMPLE_BYTES, self._limits.samples)
+        rows: Rows = np.empty(room, dtype=np.uint32)
+        time: Times = np.empty(room, dtype=np.int64)
+        bits: Bits = np.empty(room, dtype=np.uint64)
+        count = self._seen.again(data, self._limits.series, rows, time, bits)
+        if count < 1:
+            return None
+        value = bits[:count].view(np.float64)
+        return self._batch(delivery, rows[:count].copy(), time[:count].copy(), value.copy())
+
+    def _read(self, data: Bytes, version: int, delivery: Delivery) -> Batch | None:
+        """Return the samples of any request."""
+        found, scanned = _scanned(data, version, self._limits)
+        if scanned.samples == 0:
+            return None
         labels, slot = found.labels[: scanned.series], found.slot[: scanned.samples]
-        if _version(delivery.headers) == 2:
+        if version == 2:
             symbols = found.symbol[: scanned.symbols]
             data, fits = written_out(data, labels, symbols, self._limits)
             if not fits:
@@ -248,18 +287,33 @@ class _Decoder:
             _, without = place(slot, numbers, self._seen.rows, rows)
         time = found.time[: scanned.samples]
         value = found.bits[: scanned.samples].view(np.float64)
-        source = f"{self._name}/{delivery.tenant}" if delivery.tenant else self._name
-        origin = f"{source} request {delivery.number}"
-        unread = _rows.NO_REJECTS
-        if without:
-            bad = rows >= REFUSED
-            whys = self._whys(slot[bad] >> np.uint32(2), labels, numbers)
-            unread = _unread(whys, pa.array(time[bad]), pa.array(value[bad]), origin)
-            rows, time, value = rows[~bad], time[~bad], value[~bad]
-        else:
-            time, value = time.copy(), value.copy()  # not to hold the room of the whole scan
-        samples = _rows.samples(rows, time, value)
-        return Batch(source, Cursor(""), self._table, samples, unread, origin=origin)
+        if not without:
+            return self._batch(delivery, rows, time.copy(), value.copy())
+        bad = rows >= REFUSED
+        whys = self._whys(slot[bad] >> np.uint32(2), labels, numbers)
+        origin = self._origin(delivery)
+        unread = _unread(whys, pa.array(time[bad]), pa.array(value[bad]), origin)
+        return self._batch(delivery, rows[~bad], time[~bad], value[~bad], unread)
+
+    def _batch(
+        self,
+        delivery: Delivery,
+        rows: Rows,
+        time: Times,
+        value: Floats,
+        unread: pa.RecordBatch = _rows.NO_REJECTS,
+    ) -> Batch:
+        """Return a batch of arrays that hold no more than themselves, not the room of a scan."""
+        samples, origin = _rows.samples(rows, time, value), self._origin(delivery)
+        return Batch(
+            self._source(delivery), Cursor(""), self._table, samples, unread, origin=origin
+        )
+
+    def _source(self, delivery: Delivery) -> str:
+        return f"{self._name}/{delivery.tenant}" if delivery.tenant else self._name
+
+    def _origin(self, delivery: Delivery) -> str:
+        return f"{self._source(delivery)} request {delivery.number}"
 
     def _learn(self, wanted: Rows) -> None:
         """Read the labels of blocks not asked for so far, and give them rows of the table."""
