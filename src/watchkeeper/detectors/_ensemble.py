@@ -91,6 +91,8 @@ def _lead(
             known = out[0, i] if math.isnan(e) else e
             s = _temper(s, value[i], known, worse[row[i]], warn[row[i]])
         leads = s > out[3, i]
+        if math.isnan(e) and not leads:  # nothing to show, nor to say
+            continue
         if leads:
             out[3, i], by[i] = s, k
         shown = leads and s >= NOTABLE

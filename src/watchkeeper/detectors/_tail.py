@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from watchkeeper.arithmetic import LN2, exp, log
-from watchkeeper.model import Floats
+from watchkeeper.detectors import Scored
+from watchkeeper.model import Floats, Times
 
 LN10 = 2.302585092994046
 SHARE = 0.02  # of the samples lie above the tracked quantile
@@ -55,10 +56,21 @@ def fresh(rows: int) -> Tails:
 
 
 def columns(count: int) -> Floats:
-    """Return room for expected, lower, upper and score of `count` samples: unknown and 0."""
-    out = np.full((4, count), np.nan)
-    out[3] = 0.0
-    return out
+    """Return room for expected, lower, upper and score of `count` samples; a kernel fills it."""
+    return np.empty((4, count))
+
+
+def bandless(score: Floats, deadline: Times | None = None) -> Scored:
+    """Return scores of whoever knows no band."""
+    unknown = np.full(len(score), np.nan)
+    return Scored(unknown, unknown, unknown, score, deadline)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def blank(out: Any, i: int) -> None:
+    """Say of one sample that nothing is known, and nothing odd."""
+    out[0, i] = out[1, i] = out[2, i] = math.nan
+    out[3, i] = 0.0
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
@@ -94,18 +106,31 @@ def keep(tails: Any, row: int, tail: Any) -> None:
         tails[row, k] = tail[k]
 
 
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def age(seen: float) -> Any:
+    """Return what follows from how many samples a series has shown.
+
+    That is the weight of a new one in a plain mean, the surprise that scores 1, and the pace of the
+    quantile. Neighbours in an entry were met together, mostly; so a kernel asks anew only when
+    a series has another age than the one before it.
+    """
+    count = max(seen, WARMUP)
+    needed = BASE + GROWTH * decades(count) + DOUBT / count
+    return 1.0 / (seen + 1.0), needed, max(PACE, 1.0 / (seen + 10.0))
+
+
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", forceinline=True)
-def rate(tail: Any, z: float) -> Any:
+def rate(tail: Any, z: float, age: Any) -> Any:
     """Return the score of deviation `z` >= 0, and the tail that has learned from it.
 
     Numbers in, numbers out: a kernel that is handed an array counts its references, atomically.
 
     :param tail: as `held` returns it. The score is 0 during the first `WARMUP` samples.
+    :param age: of the tail's samples, as the function of that name returns it.
     """
     quantile, excess, seen, above, limit = tail
-    z, count = min(z, MOST), max(seen, WARMUP)
-    needed = BASE + GROWTH * decades(count) + DOUBT / count
-    step = max(PACE, 1.0 / (seen + 10.0))
+    _cold, needed, step = age
+    z = min(z, MOST)
     rare = z > quantile
     if rare:
         beyond = log(z / quantile)

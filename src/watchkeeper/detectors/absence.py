@@ -84,7 +84,7 @@ class Absence:
         knobs = (self.patience, self.least, self.unlearned, self.pace)
         bits = samples.value.view(np.int64)
         _deadlines(state, samples.row, samples.arrived, bits, knobs, deadline)
-        return state, Scored(*tail.columns(len(samples.row)))._replace(deadline=deadline)
+        return state, tail.bandless(np.zeros(len(deadline)), deadline)
 
     def reference(self, time: Times, value: Floats, traits: Traits) -> Floats:
         """Return the scores of one series: none, whatever came."""

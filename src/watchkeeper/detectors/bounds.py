@@ -136,6 +136,7 @@ def _score(state: Any, row: Any, time: Any, value: Any, told: Any, out: Any) -> 
     for i in range(len(row)):
         r, x = row[i], tail.clamp(value[i], tail.LARGEST)
         warn, crit = bound_warn[r], bound_crit[r]
+        tail.blank(out, i)
         if not math.isfinite(x) or (math.isnan(warn) and math.isnan(crit)):
             continue
         side = worse[r]

@@ -34,12 +34,13 @@ class State(NamedTuple):
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
-def _score(state: Any, row: Any, value: Any, knobs: Any, out: Any) -> None:
+def _score(state: Any, row: Any, value: Any, knobs: Any, score: Any) -> None:
     surprise, reach, fade, at_zero = knobs
     last, run = state
     for i in range(len(row)):
         prefetch(state, row[min(i + AHEAD, len(row) - 1)], 0)
         r, x = row[i], value[i]
+        score[i] = 0.0
         if not math.isfinite(x):
             continue
         if run[r, RUN] > 0.0 and x != last[r]:
@@ -54,8 +55,8 @@ def _score(state: Any, row: Any, value: Any, knobs: Any, out: Any) -> None:
         if run[r, RUNS] >= HABIT:
             rare = run[r, RUN] / (run[r, USUAL] * tail.LN10 * surprise)
             long = run[r, RUN] / (reach * max(run[r, LONGEST], SHORTEST))
-            score = min(rare, long, MOST)
-            out[3, i] = score * at_zero if x == 0.0 else score
+            far = min(rare, long, MOST)
+            score[i] = far * at_zero if x == 0.0 else far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +83,10 @@ class Flatline:
 
     def score(self, state: State, samples: Samples, traits: Traits) -> tuple[State, Scored]:
         """Score each sample before learning from it; the state changes in place."""
-        out = tail.columns(len(samples.row))
+        score = np.empty(len(samples.row))
         knobs = (self.surprise, self.reach, self.fade, self.at_zero)
-        _score(state, samples.row, samples.value, knobs, out)
-        return state, Scored(*out)
+        _score(state, samples.row, samples.value, knobs, score)
+        return state, tail.bandless(score)
 
     def reference(self, time: Times, value: Floats, traits: Traits) -> Floats:
         """Return the scores of one series (row 0 of the traits) the slow, obvious way."""

@@ -40,14 +40,15 @@ def _learn(size: Any, r: int, k: int, pace: float, found: float, most: float) ->
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
-def _roughness(size: Any, r: int, step: float, seen: float, floor: float, knobs: Any) -> Any:
+def _roughness(
+    size: Any, r: int, step: float, seen: float, cold: float, floor: float, knobs: Any
+) -> Any:
     memory, rough, clip, delay = knobs
-    cold = 1.0 / (seen + 1.0)
     most = 3.0 * clip * max(size[r, USUAL_STEP], floor) if seen >= tail.WARMUP else math.inf
     _learn(size, r, STEP, max(rough, cold), step, most)
     _learn(size, r, USUAL_STEP, max(memory, cold), step, most)
     now, usual = max(size[r, STEP], floor), max(size[r, USUAL_STEP], floor)
-    turn = max(now / usual, usual / now) - 1.0
+    turn = max(now, usual) / min(now, usual) - 1.0
     z = turn / max(1.25 * size[r, TURN], LEAST_TURN) * seen / (seen + delay / rough)
     _learn(size, r, TURN, max(memory, cold), turn, clip * max(size[r, TURN], LEAST_TURN))
     return z, now - usual
@@ -59,20 +60,24 @@ def _score(state: Any, row: Any, value: Any, bias: Any, charts: Any, knobs: Any,
     first, ratio, anchor = charts
     memory, _rough, clip, delay = knobs
     mean, size, tails = state
+    met, age = 0.0, tail.age(0.0)
     for i in range(len(row)):
         ahead = row[min(i + AHEAD, len(row) - 1)]
         prefetch(state, ahead, 0)
         prefetch(mean, ahead, LAST)
+        tail.blank(out, i)
         r, x = row[i], tail.clamp(value[i], tail.LARGEST)
         if not math.isfinite(x):
             continue
         now = tail.held(tails, r)
         seen = now[tail.SEEN]
+        if seen != met:
+            met, age = seen, tail.age(seen)
+        cold = age[0]
         warm = seen >= tail.WARMUP
         if seen == 0.0:
             for k in range(CHARTS + 2):
                 mean[r, k] = x
-        cold = 1.0 / (seen + 1.0)
         learn = max(memory, cold)
         floor = tail.STILL * abs(mean[r, REFERENCE]) + tail.TINIEST
         z, side, length = 0.0, 0.0, first
@@ -91,11 +96,12 @@ def _score(state: Any, row: Any, value: Any, bias: Any, charts: Any, knobs: Any,
         mean[r, REFERENCE] += max(anchor, cold) * held
         _learn(size, r, REFERENCE, learn, abs(held), most)
         if seen > 0.0:
-            found, turned = _roughness(size, r, abs(x - mean[r, LAST]), seen, floor, knobs)
+            step = abs(x - mean[r, LAST])
+            found, turned = _roughness(size, r, step, seen, cold, floor, knobs)
             if found > z:
                 z, side = found, turned
         mean[r, LAST] = x
-        score, now = tail.rate(now, z)
+        score, now = tail.rate(now, z, age)
         tail.keep(tails, r, now)
         out[3, i] = tail.damped(score, side, worse[r], damp)
         if warm:

@@ -31,13 +31,18 @@ def _score(state: Any, row: Any, value: Any, worse: Any, knobs: Any, out: Any) -
     fast, slow, spread_pace, clip, damp = knobs
     pace = (1.0, fast, slow)
     level, error, tails = state
+    met, age = 0.0, tail.age(0.0)
     for i in range(len(row)):
         prefetch(state, row[min(i + AHEAD, len(row) - 1)], 0)
+        tail.blank(out, i)
         r, x = row[i], tail.clamp(value[i], tail.LARGEST)
         if not math.isfinite(x):
             continue
         now = tail.held(tails, r)
         seen = now[tail.SEEN]
+        if seen != met:
+            met, age = seen, tail.age(seen)
+        cold = age[0]
         warm = seen >= tail.WARMUP
         if seen == 0.0:
             for k in range(PREDICTORS):
@@ -50,7 +55,7 @@ def _score(state: Any, row: Any, value: Any, worse: Any, knobs: Any, out: Any) -
         spread = max(1.25 * error[r, best], floor)  # 1.25 mean absolute errors are one sigma
         expected = level[r, best]
         move = x - expected
-        score, now = tail.rate(now, abs(move) / spread)
+        score, now = tail.rate(now, abs(move) / spread, age)
         tail.keep(tails, r, now)
         out[3, i] = tail.damped(score, move, worse[r], damp)
         if warm:
@@ -58,7 +63,6 @@ def _score(state: Any, row: Any, value: Any, worse: Any, knobs: Any, out: Any) -
             out[0, i] = expected
             out[1, i] = expected - reach
             out[2, i] = expected + reach
-        cold = 1.0 / (seen + 1.0)
         bound = clip * spread if warm else math.inf
         for k in range(PREDICTORS):
             miss = x - level[r, k]

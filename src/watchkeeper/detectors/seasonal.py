@@ -45,14 +45,21 @@ class State(NamedTuple):
 def _place(t: int) -> Any:
     """Return the bin, the hour and the block of the week of a time, and what it lies between.
 
-    Those are the number of the bin whose centre was last, and how far beyond it, in bins.
+    Those are the bins whose centres were last and will be next, and how far beyond the former, in
+    bins. The samples of an entry are of one time, mostly; so the kernel asks when it changes.
     """
     date = t // DAY
     into = t - date * DAY
     b = into // WIDTH
     place = into / WIDTH + (BINS - 0.5)  # one day on, so that it is positive
     left = int(place)
-    return b, b * HOURS // BINS, date % 7 * BLOCKS + b * BLOCKS // BINS, left, place - left
+    hour, block = b * HOURS // BINS, date % 7 * BLOCKS + b * BLOCKS // BINS
+    return b, hour, block, left % BINS, (left + 1) % BINS, place - left
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def _between(before: float, after: float, beyond: float) -> float:
+    return before + beyond * (after - before)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
@@ -63,34 +70,43 @@ def _habit(own: float, size: float, share: float, memory: float) -> Any:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
+def _soon(state: Any, row: int, b: int, h: int, w: int) -> None:
+    level, times, day, hour, week, small, tails = state
+    prefetch((level, times, small, tails), row, 0)
+    prefetch(day, row, b)
+    prefetch(hour, row, h)
+    prefetch(week, row, w)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, out: Any) -> None:
     # rows are indexed, not sliced: a view of each array at each sample would cost half the time
     days, spread_pace, clip, damp = knobs
     level, times, day, hour, week, small, tails = state
+    met, ages, when, (b, h, w, left, right, beyond) = 0.0, tail.age(0.0), 0, _place(0)
     for i in range(len(row)):
         r, x, t = row[i], tail.clamp(value[i], tail.LARGEST), time[i]
+        tail.blank(out, i)
         if not math.isfinite(x):
             continue
         now = tail.held(tails, r)
         seen = now[tail.SEEN]
+        if seen != met:
+            met, ages = seen, tail.age(seen)
+        if t != when:
+            when, (b, h, w, left, right, beyond) = t, _place(t)
         if seen == 0.0:
             level[r] = x
             times[r, 0] = times[r, 1] = t
         share = min(max(t - times[r, 1], 0), WIDTH) / WIDTH
         times[r, 1] = t
         age = (t - times[r, 0]) / DAY
-        b, h, w, left, beyond = _place(t)
-        ahead = row[min(i + AHEAD, len(row) - 1)]
-        prefetch((level, times, small, tails), ahead, 0)
-        prefetch(day, ahead, b)
-        prefetch(hour, ahead, h)
-        prefetch(week, ahead, w)
+        _soon(state, row[min(i + AHEAD, len(row) - 1)], b, h, w)
         habit, own = day[r, b], hour[r, h]
         if b + 1.0 != small[r, BIN]:
             small[r, BIN], small[r, VISIT] = b + 1.0, 0.0
             small[r, PRIOR] = 0.0 if math.isnan(habit) else min(max(age, 1.0), days)
-        before, after = day[r, left % BINS], day[r, (left + 1) % BINS]
-        offset = before + beyond * (after - before)
+        offset = _between(day[r, left], day[r, right], beyond)
         known = age >= 1.0 and not math.isnan(offset)
         expected = level[r] + (offset + week[r, w] if known else 0.0)
         move = x - expected
@@ -99,7 +115,7 @@ def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, 
         most = clip * max(usual, floor) if seen >= tail.WARMUP else math.inf
         both = own > 0.0 and age >= SPREAD_AFTER
         spread = max(1.25 * (0.5 * (usual + own) if both else usual), floor)
-        score, now = tail.rate(now, abs(move) / spread)
+        score, now = tail.rate(now, abs(move) / spread, ages)
         tail.keep(tails, r, now)
         score *= 1.0 if age >= SPREAD_AFTER else 0.5
         out[3, i] = tail.damped(score, move, worse[r], damp)
@@ -108,14 +124,14 @@ def _score(state: Any, row: Any, time: Any, value: Any, worse: Any, knobs: Any, 
             out[0, i], out[1, i], out[2, i] = expected, expected - reach, expected + reach
         held = tail.clamp(move, most)
         size, far = abs(held), x - level[r]
-        small[r, ERROR] += max(spread_pace, 1.0 / (seen + 1.0)) * (size - small[r, ERROR])
+        small[r, ERROR] += max(spread_pace, ages[0]) * (size - small[r, ERROR])
         hour[r, h] = _habit(own, size, share, min(age, days))
         small[r, VISIT] += share
         pace = share / (small[r, PRIOR] + max(small[r, VISIT], share) + 1e-6)
         day[r, b] = far if math.isnan(habit) else habit + pace * (held if known else far - habit)
         if age >= WEEK_AFTER:
             week[r, w] += BLOCK_PACE * share * BLOCKS / BINS * held
-        level[r] += max(0.5 * share / BINS, 1.0 / (seen + 1.0)) * held
+        level[r] += max(0.5 * share / BINS, ages[0]) * held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

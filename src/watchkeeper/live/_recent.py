@@ -244,7 +244,8 @@ class Recent:
         """Let series keep their rows that have just alarmed, or give them one."""
         slot = self._slot[row]
         np.maximum.at(self._needed, slot[slot >= 0], time[slot >= 0])
-        self._make_room(np.unique(row[slot < 0]).astype(np.int64))
+        if (slot < 0).any():
+            self._make_room(np.unique(row[slot < 0]).astype(np.int64))
 
     def _make_room(self, claims: Times) -> None:
         """Give rows to series that need one, of those that needed theirs longest ago."""
