@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchkeeper import config, core, pipeline
+from watchkeeper.core import state
 from watchkeeper.core.fold import Fold
+from watchkeeper.core.state import Arrived, together
 from watchkeeper.engines.local import Local
 from watchkeeper.errors import (
     ActionRefused,
@@ -535,3 +537,48 @@ def test_checkpoints_come_beside_the_work_and_as_often_as_they_are_worth_it(stor
     drain(again)
     assert again.fold.state.tick == decider.fold.state.tick
     stores.verify()
+
+
+@st.composite
+def said_in_one_tick(draw):
+    """How many series there are, and what some of them said, in parts as entries bring it."""
+    series = draw(st.integers(1, 6))
+    scores = st.sampled_from([0.0, 0.5, 1.0, 3.0])
+    one = st.tuples(st.integers(0, series - 1), scores, st.integers(-5, 5_000))
+    return series, draw(st.lists(st.lists(one, max_size=8), min_size=1, max_size=6))
+
+
+@settings(deadline=None)  # the first example compiles
+@given(said_in_one_tick())
+def test_what_series_said_in_a_tick_is_put_together_as_if_it_were_folded_one_by_one(told):
+    series, lists = told
+    parts, last = [], {}
+    for at, rows in enumerate(lists, START):
+        columns = ([at] * len(rows), *([row[k] for row in rows] for k in range(3)))
+        kinds = (np.int64, np.uint32, np.float64, np.int64)
+        parts.append(Arrived(*(np.array(c, k) for c, k in zip(columns, kinds, strict=True))))
+        for s, score, deadline in rows:
+            last[s] = (at, s, max(score, last[s][2] if s in last else score), deadline)
+    found = together(parts, series)
+    assert list(zip(*(column.tolist() for column in found), strict=True)) == [
+        last[s] for s in sorted(last)
+    ]
+
+
+def test_a_tick_in_which_series_speak_again_and_again_ends_as_if_nothing_were_put_together(
+    tmp_path, rulebook, monkeypatch
+):
+    rows = [[(f"host:h{k}", CPU, START + at * 20, 0.9 if at % 7 == k else 0.1) for k in range(3)]
+            for at in range(1, 300)]  # fmt: skip
+    told = []
+    for most in (state.LEAST, 4):
+        monkeypatch.setattr(state, "LEAST", most)
+        (tmp_path / str(most)).mkdir()
+        stores = Stores(tmp_path / str(most), rulebook).begin()
+        for at, some in enumerate(rows, 1):
+            stores.offer(some, START + at * 20)
+        drain(stores.decider())
+        told.append(steps_of(stores))
+        stores.close()
+    assert told[0] == told[1]
+    assert len(told[0]) > 1

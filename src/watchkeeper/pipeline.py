@@ -188,6 +188,8 @@ class Decider:
 
     def _close(self, entry: Entry) -> None:
         """Evaluate the ticks that are over when `entry` arrives; their steps are due."""
+        if not self.fold.due(entry):
+            return
         with self._spent("conclude"), self._witness.concluding() as work:
             steps = self.fold.close(entry)[0]
             self._owed.extend((step, work.context) for step in steps)

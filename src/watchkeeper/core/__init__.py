@@ -126,9 +126,9 @@ def observe(
     fate = admit(samples.row, samples.time, state.last)
     counts = Counts(
         accepted=len(fate),
-        scored=int((fate == FRESH).sum()),
-        duplicate=int((fate == DUPLICATE).sum()),
-        late=int((fate == LATE).sum()),
+        scored=int(np.count_nonzero(fate == FRESH)),
+        duplicate=int(np.count_nonzero(fate == DUPLICATE)),
+        late=int(np.count_nonzero(fate == LATE)),
     )
     if counts.scored != counts.accepted:
         samples = pick(samples, fate == FRESH)
@@ -183,13 +183,17 @@ def conclude(
     return state, Concluded(panel, decisions, orders)
 
 
+def due(rulebook: Rulebook, state: State, entry: Entry) -> bool:
+    """Return whether `close` has anything to do when `entry` arrives."""
+    return entry.arrived - 1 - state.tick >= rulebook.tick or _restarted(entry)
+
+
 def close(
     rulebook: Rulebook, state: State, entry: Entry
 ) -> tuple[State, list[Step], Concluded | None]:
     """Evaluate the ticks that are over when `entry` arrives; return the steps worth keeping."""
     until = entry.arrived
-    restarted = any(control.kind == "started" for control in entry.controls)
-    if restarted:  # the open tick is closed, what follows was not watched
+    if restarted := _restarted(entry):  # the open tick is closed, what follows was not watched
         until = Millis(min(until, state.tick + rulebook.tick + 1))
     state, steps, concluded = close_ticks(rulebook, state, until)
     if restarted:
@@ -212,11 +216,11 @@ def take(
     if columns.num_rows == 0:
         return state, None
     # copied, for a kernel that is handed what cannot be written to is compiled a second time
-    row, time, value = (np.array(columns[name]) for name in SAMPLES.names)
+    row, time, value = (columns.column(name).to_numpy().copy() for name in SAMPLES.names)
     samples = Samples(row, time, np.full(len(row), entry.arrived, np.int64), value)
     state, observed = observe(rulebook, state, samples, engine)
     state.pending.counts += observed.counts
-    state.pending.evidence.append(observed.evidence)
+    state.pending.hear(observed.evidence, len(state.last))
     for column in (observed.samples.row, observed.samples.time, *observed.scores[:6]):
         state.pending.scores.update(np.ascontiguousarray(column).data)
     return state, observed
@@ -256,6 +260,10 @@ def close_ticks(
     evidence = _joined(pending.evidence)
     state, concluded = conclude(rulebook, state, evidence, ticks)
     return state, _steps(rulebook, state, concluded, pending), concluded
+
+
+def _restarted(entry: Entry) -> bool:
+    return any(control.kind == "started" for control in entry.controls)
 
 
 def resume(rulebook: Rulebook, state: State, at: Millis) -> State:

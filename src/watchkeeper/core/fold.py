@@ -34,6 +34,12 @@ class Fold:
         """The last entry taken in."""
         return self.state.offset if self.state is not None else Offset(0)
 
+    def due(self, entry: Entry) -> bool:
+        """Return whether `close` has anything to do."""
+        if self.rulebook is None or self.state is None:
+            return False
+        return core.due(self.rulebook, self.state, entry)
+
     def close(self, entry: Entry) -> tuple[list[Step], Concluded | None]:
         """Evaluate the ticks that are over when `entry` arrives."""
         if self.rulebook is None or self.state is None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -36,6 +37,7 @@ from watchkeeper.policies import digest as digest_of_policy
 
 START, BEGINNING = Millis(0), Offset(0)
 KEEP_EVERY = Millis(60_000)  # an unchanged assessment is kept this often
+TOGETHER, LEAST = 4, 16_384  # more evidence than so many times the series is put together
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,19 @@ class Pending:
     evidence: list[Arrived] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     scores: Any = field(default_factory=hashlib.sha256)
+    size: int = 0  # of the evidence
+
+    def hear(self, evidence: Arrived, series: int) -> None:
+        """Take in more evidence, of so many series.
+
+        All of it belongs to one tick. So of series that speak again and again, what they said is
+        put together now and then: the largest score and the last deadline are all that counts.
+        """
+        self.evidence.append(evidence)
+        self.size += len(evidence.series)
+        if self.size > max(TOGETHER * series, LEAST):
+            self.evidence = [together(self.evidence, series)]
+            self.size = len(self.evidence[0].series)
 
     @property
     def empty(self) -> bool:
@@ -238,3 +253,21 @@ class Arrived(NamedTuple):
     series: Rows
     score: Floats
     deadline: Times
+
+
+def together(parts: Sequence[Arrived], series: int) -> Arrived:
+    """Put together what `series` series said in one tick: once each, in order of number."""
+    now = Current.fresh(series)
+    for part in parts:
+        _put_together(part, now)
+    spoke = np.flatnonzero(now.heard >= 0).astype(np.uint32)
+    return Arrived(now.heard[spoke], spoke, now.score[spoke], now.deadline[spoke])
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _put_together(part: Arrived, now: Current) -> None:
+    for i in range(len(part.series)):
+        s = part.series[i]
+        if now.heard[s] < 0 or part.score[i] > now.score[s]:
+            now.score[s] = part.score[i]
+        now.deadline[s], now.heard[s] = part.deadline[i], part.arrived[i]
