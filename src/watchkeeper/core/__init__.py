@@ -24,7 +24,17 @@ import pyarrow as pa
 from watchkeeper import policies
 from watchkeeper.contracts import traits
 from watchkeeper.core.panel import DUPLICATE, FRESH, LATE, Current, Panel, admit, later
-from watchkeeper.core.state import KEEP_EVERY, Arrived, Kept, Pending, Rulebook, Series, State
+from watchkeeper.core.state import (
+    KEEP_EVERY,
+    Arrived,
+    Kept,
+    Pending,
+    Rulebook,
+    Series,
+    State,
+    joined,
+    together,
+)
 from watchkeeper.detectors import Samples
 from watchkeeper.detectors._ensemble import Scores
 from watchkeeper.engines import Engine
@@ -156,7 +166,7 @@ def merged(parts: Sequence[Observed]) -> Observed:
         pick(samples, order),
         pick(scores, order),
         sum((part.counts for part in parts), Counts()),
-        _joined([part.evidence for part in parts]),
+        joined([part.evidence for part in parts]),
     )
 
 
@@ -257,7 +267,7 @@ def close_ticks(
         return resume(rulebook, state, until), steps, concluded
     ticks = state.tick + size * np.arange(1, count + 1, dtype=np.int64)
     pending, state.pending = state.pending, Pending()
-    evidence = _joined(pending.evidence)
+    evidence = joined(pending.evidence)
     state, concluded = conclude(rulebook, state, evidence, ticks)
     return state, _steps(rulebook, state, concluded, pending), concluded
 
@@ -315,6 +325,7 @@ def warm_up(rulebook: Rulebook, engine: Engine) -> None:
         )
         state, _, _ = close(rulebook, state or begun(rulebook, entry), entry)
         state, _ = take(rulebook, state, entry, engine)
+        together(state.pending.evidence, len(state.last))
     policies.warm_up()  # nothing has held in any of them
 
 
@@ -385,11 +396,3 @@ def _with_ends(evidence: Arrived, offered: Samples, ended: npt.NDArray[np.bool_]
     score, deadline = np.zeros(len(ended)), offered.arrived - np.int64(1)
     score[~ended], deadline[~ended] = evidence.score, evidence.deadline
     return Arrived(offered.arrived, offered.row, score, deadline)
-
-
-def _joined(parts: Sequence[Arrived]) -> Arrived:
-    if not parts:
-        return Arrived(
-            np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0), np.zeros(0, np.int64)
-        )
-    return stack(parts)

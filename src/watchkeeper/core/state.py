@@ -31,6 +31,7 @@ from watchkeeper.model import (
     Traits,
     append,
     digest,
+    stack,
 )
 from watchkeeper.policies import Held, Policy
 from watchkeeper.policies import digest as digest_of_policy
@@ -253,6 +254,15 @@ class Arrived(NamedTuple):
     series: Rows
     score: Floats
     deadline: Times
+
+
+def joined(parts: Sequence[Arrived]) -> Arrived:
+    """Return evidence in one, as it was said."""
+    if not parts:
+        return Arrived(
+            np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0), np.zeros(0, np.int64)
+        )
+    return stack(parts)
 
 
 def together(parts: Sequence[Arrived], series: int) -> Arrived:
