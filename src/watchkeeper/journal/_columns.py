@@ -35,11 +35,12 @@ class Columns:
         known = self._numbers.count
         if isinstance(keys, KeyTable):
             series, asked = self._by_position(keys, rows)
+            if not asked.num_rows:
+                return series, asked
             numbers = self._numbers.resolve(asked)
-            if asked.num_rows:
-                beside = self._beside[keys]
-                beside[np.unique(rows[series == ABSENT])] = numbers
-                series = beside[rows]
+            beside = self._beside[keys]
+            beside[np.unique(rows[series == ABSENT])] = numbers
+            series = beside[rows]
         else:
             wanted = np.zeros(keys.num_rows, dtype=np.bool_)
             wanted[rows] = True
