@@ -256,6 +256,7 @@ def test_mistakes_of_several_files_are_told_together(write):
         (b'data: "\\ud800"\n', "WK100 x.yaml:1:7: half a character"),
         (b"", "WK100 x.yaml:1:1: version: is missing"),
         (b"- [" * 5000, "WK100 x.yaml:1:"),
+        (b"a:\n" + b"- 1\n" * 100_000, "WK100 x.yaml:100000:3: more than 100,000 values"),
     ],
 )
 def test_what_is_no_text_is_refused(raw, said, write):

@@ -53,6 +53,7 @@ CONFIG = """
 version: 1
 tick: 5s
 data: {data}
+packs: [./pump, host@1, generic@1]
 listen: 127.0.0.1:0
 sources: []
 flags: {{action.webhook: true}}
@@ -62,6 +63,15 @@ policies:
   - {{name: host-failing, mode: auto, for: 1m, action: [pager], runbook: "https://runbooks.example.org/host-failing"}}
   - {{name: host-degraded, mode: auto, for: 2m, action: [pager]}}
 {more}
+"""
+
+
+PUMP = """
+name: pump
+version: 1
+entities: [pump]
+metrics:
+  - {{name: flow, unit: "1", low: 0, high: {high}, worse: high}}
 """
 
 
@@ -90,6 +100,8 @@ class Site:
         self.begin = int(time.time() * 1000) // INTERVAL * INTERVAL - PAST
         text = CONFIG.format(data=self.data, port=self.sink.server_port, more=more)
         (folder / "wk.yaml").write_text(text)
+        (folder / "pump").mkdir()
+        self.pumps_may(1)
         self.blocks = self._telemetry() if past else None
         self.stop = threading.Event()
         self.address = ""
@@ -118,6 +130,10 @@ class Site:
         self.sink.server_close()
         for pipe in (self.process.stdout, self.process.stderr):
             pipe.close()
+
+    def pumps_may(self, high):
+        """Write how much may flow through a pump into the contract of our own."""
+        (self.folder / "pump" / "contract.yaml").write_text(PUMP.format(high=high))
 
     def push(self, lines, path="/api/v1/samples"):
         """Push samples as JSON lines; return the status and what was said."""

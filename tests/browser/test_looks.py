@@ -4,6 +4,7 @@ What was seen is left in out/screens, for whoever wants to look too.
 """
 
 import time
+from urllib.parse import quote, urlencode
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -55,6 +56,22 @@ def test_a_phone_needs_no_scrolling_sideways(look, paths, scheme):
             wide[name] = width
         page.screenshot(path=SCREENS / f"{name}-phone-{scheme}.png", full_page=True)
     assert wide == {}
+
+
+def test_a_hostile_name_is_only_a_name(look, site):
+    """The same by night for every attack and on every page."""
+    attack = f"host:{ATTACKS[0]}"
+    line = {"entity": attack, "metric": "system.cpu.utilization", "timestamp": time.time()}
+    labelled = {**line, "value": 0.2, "attributes": {"label": ATTACKS[0]}}
+    site.push([labelled, {**line, "metric": f"m.{attack}", "value": ATTACKS[0]}])
+    one = look()
+    one.go("/quarantine")
+    expect(one.page.locator("main")).to_contain_text(ATTACKS[0])
+    site.until(lambda: site.get("/api/v1/signals?" + urlencode({"entity": attack}))["signals"])
+    one.go("/entities/" + quote(attack))
+    expect(one.page.get_by_role("heading", level=1)).to_have_text(attack)
+    expect(one.page.locator("main img, main script, [onerror], [onload]")).to_have_count(0)
+    assert one.wrong == []
 
 
 @pytest.mark.nightly  # waits for seven made-up hosts to be decided about

@@ -1,7 +1,10 @@
 """What a person does at the pages, in Chromium, on a house that runs with a fault in its fleet."""
 
+import re
+import signal
 import time
 
+import pytest
 from playwright.sync_api import expect
 from tests.browser.site import PASSWORD, SICK
 
@@ -193,6 +196,48 @@ def test_a_viewer_is_refused_what_an_operator_may(look, site):
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
     assert look_cookies(page) == []
+
+
+@pytest.fixture
+def pumps(site):
+    """A contract that can be mended while the house runs; it is as before when the test ends."""
+
+    def may(high):
+        before = site.get("/api/v1/status")["rulebook"]
+        site.pumps_may(high)
+        site.process.send_signal(signal.SIGHUP)
+        site.until(lambda: site.get("/api/v1/status")["rulebook"] != before)
+
+    yield may
+    may(1)
+
+
+def test_a_sample_that_was_refused_is_taken_once_the_contract_is_mended(look, site, pumps):
+    flow = {"entity": "pump:a", "metric": "flow", "value": 5.0}
+    site.push([{**flow, "timestamp": time.time() - second} for second in range(3)])
+    page = look().go("/sign-in?next=/quarantine")
+    sign_in(page, "ann")
+    sample = page.locator("tr", has_text="pump:a").first
+    expect(sample).to_contain_text("above bound")
+    expect(sample).to_contain_text("value <= 1")
+    expect(page.locator("tr", has_text="widen the contract and replay").first).to_be_visible()
+    replay = page.get_by_role("button", name="Replay samples that were above bound")
+    replay.click()
+    expect(page.get_by_role("status")).to_contain_text(re.compile(r"\b0 of \d+ samples passed"))
+
+    pumps(100)
+    page.goto(site.address + "/quarantine")
+    replay.click()
+    told = page.get_by_role("status")
+    expect(told).to_contain_text(re.compile(r"\b(\d+) of \1 samples passed and are scored"))
+    expect(told).to_contain_text("the record of what was refused")
+
+    (signal_,) = site.until(lambda: site.get("/api/v1/signals?entity=pump:a")["signals"])
+    assert signal_["value"] == 5.0
+    site.until(lambda: page.goto(site.address + "/entities/pump:a").status == 200)
+    page.get_by_text("All 1 signal with").click()
+    expect(page.get_by_role("region", name="All signals")).to_contain_text("flow")
+    page.get_by_role("button", name="Sign out").click()
 
 
 def look_cookies(page):

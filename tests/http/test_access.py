@@ -113,6 +113,19 @@ def test_somebody_signed_in_may_what_his_role_may(role, site):
         assert verdict(answer) == expected, (endpoint.method, endpoint.path, answer.text)
 
 
+@pytest.mark.parametrize(
+    "name", ["a%0Ab", "%0A", "a%0D%0Ab/c", "%E2%80%A8", "a%00b", "..%2f", "x/"]
+)
+def test_whatever_a_path_names_who_may_not_ask_learns_nothing_of_it(site, name):
+    tokens = site.of_each_role()
+    for path in (f"/api/v1/{kind}/{name}" for kind in ("entities", "decisions", "orders")):
+        assert site.ask(path, "GET", tokens[Role.AGENT]).status_code == 403
+        assert site.ask(path, "GET", tokens[Role.VIEWER]).status_code == 404
+    retry = f"/api/v1/orders/{name}/retry"
+    assert site.ask(retry, "POST", tokens[Role.VIEWER]).status_code == 403
+    assert site.ask(retry, "POST", tokens[Role.OPERATOR]).status_code == 404
+
+
 def test_a_method_that_is_not_in_the_table_is_no_way_in(site):
     known = {}
     for endpoint in table(site):

@@ -3,7 +3,9 @@
 import html
 import json
 import re
+from math import nan
 
+import numpy as np
 import pytest
 from tests.test_http import ask, asked
 from tests.test_service import CPU, Running, Scripted, batch, clock, hot
@@ -11,10 +13,11 @@ from tests.test_service import CPU, Running, Scripted, batch, clock, hot
 from watchkeeper.http import app
 from watchkeeper.http.pages._charts import stack
 from watchkeeper.http.pages._render import POLICY
-from watchkeeper.http.pages.entity import compared, unit_of
+from watchkeeper.http.pages.entity import compared, meanings, unit_of, within
 from watchkeeper.http.pages.overview import verdict
 from watchkeeper.model import Assessed, Contribution, Millis, State
-from watchkeeper.shown import Fleet, Place, Wanted, chosen, counted, grouped, ranked
+from watchkeeper.reports import Range
+from watchkeeper.shown import Fleet, Place, Sampled, Wanted, chosen, counted, grouped, ranked
 
 PAGES = (
     "/", "/entities/host:a", "/decisions", "/orders", "/collectors", "/quarantine", "/reports",
@@ -111,6 +114,72 @@ def test_an_entity_draws_its_health_and_its_signals(house):
     assert health["layers"][0]["name"] == CPU
     assert signal["value"][-1] == 0.99
     assert signal["odd"][-1] is True
+
+
+FULL = "system.filesystem.utilization"
+BARE = Sampled(FULL, "{}", *(np.zeros(0) for _ in range(6)))
+
+
+def sampled(value, lower, upper, until, attributes="{}"):
+    """One sample a minute up to `until`, with a band."""
+    time = until - 60_000 * np.arange(len(value) - 1, -1, -1)
+    columns = [np.array(one, float) for one in (value, value, lower, upper, np.zeros(len(value)))]
+    return BARE._replace(
+        **dict(zip(Sampled._fields[1:], (attributes, time, *columns), strict=True))
+    )
+
+
+def test_an_entity_says_which_bound_it_will_reach_and_when(house, monkeypatch):
+    assert "No signal is on its way to a bound" in text_of(ask(house, "/entities/host:b"))
+    rise = np.linspace(0.6, 0.9, 180)  # a tenth an hour
+    rising = sampled(rise, rise - 1, rise + 1, house.fleet().tick)
+    monkeypatch.setattr(house, "samples", lambda name: [rising])
+    said = text_of(ask(house, "/entities/host:b"))
+    assert re.search(FULL + r" rises by 0\.1\d* an hour .*and is at 0\.9", said)
+    assert "It reaches 0.95 , where the contract warns, in 29 min" in said
+    assert "It reaches 0.97 , where it is critical, in 41 min" in said
+
+
+def test_a_band_ends_where_values_cannot_be(house, monkeypatch):
+    """What is drawn, said and listed as normal of a share is never below 0 nor above 1."""
+    one = sampled([0.5, 0.5], [-0.4, 0.4], [1.7, 0.6], house.fleet().tick)
+    all_of_it = sampled([0.5, 0.5], [-9, -9], [9, 9], house.fleet().tick, '{"x":"1"}')
+    monkeypatch.setattr(house, "samples", lambda name: [one, all_of_it])
+    answer = ask(house, "/entities/host:b")
+    charts = [
+        json.loads(html.unescape(found))
+        for found in re.findall(r'data-kind="signal"[^>]*data-chart="([^"]*)"', answer.text)
+    ]
+    assert [(chart["lower"], chart["upper"]) for chart in charts] == [
+        ([0, 0.4], [1, 0.6]),
+        ([0, 0], [1, 1]),
+    ]
+    assert "normal is 0.4 to 0.6" in answer.text
+    assert answer.text.count("normal is") == 1  # where anything that can be is normal, none is said
+
+
+def test_a_name_with_several_meanings_is_described_by_that_of_the_series(house, monkeypatch):
+    one = sampled([0.5], [0], [1], house.fleet().tick)
+    each = [one._replace(metric=CPU, attributes=text) for text in ("{}", '{"cpu.mode":"idle"}')]
+    told = [metric.description for metric in meanings(house.rulebook, "host:b", each)]
+    assert "in use" in told[0]
+    assert "idle" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("can_be", "band", "drawn"),
+    [
+        (Range(0.0, 1.0), (-2.0, 3.0), (0.0, 1.0)),
+        (Range(0.0, None), (-2.0, 3.0), (0.0, 3.0)),
+        (Range(None, 1.0), (-2.0, 3.0), (-2.0, 1.0)),
+        (Range(), (-2.0, 3.0), (-2.0, 3.0)),
+        (Range(0.0, 1.0), (nan, nan), (nan, nan)),
+    ],
+)
+def test_what_is_normal_is_clipped_on_the_sides_that_have_an_end(can_be, band, drawn):
+    cut = within(sampled([0.5], [band[0]], [band[1]], 10**12), can_be)
+    assert (cut.lower[0], cut.upper[0]) == pytest.approx(drawn, nan_ok=True)
+    assert cut.value.tolist() == [0.5]
 
 
 def test_what_is_not_there_is_told(house):

@@ -260,7 +260,7 @@ def _tell(settings: Config, service: Service, address: str) -> None:
             structlog.get_logger("watchkeeper").info("ready", address=f"{scheme}://{address}/")
             return
         if not service.ready.wait(PATIENCE):
-            say("starting; the very first start compiles its kernels, up to half a minute")
+            say("starting; the very first start compiles its kernels: a minute or two of work")
         service.ready.wait()
         for name, (flag, default) in service.house.switches.items():
             if not service.features.ask(flag, default):

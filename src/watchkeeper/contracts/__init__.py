@@ -6,6 +6,7 @@ pure and vectorised: rules are looked up once for each kind of series, then appl
     read(document, where) -> Contract
     check(contracts, batch, arrived) -> Checked          accepted + rejected = offered
     traits(contracts, keys) -> Traits                    what detectors may know of a series
+    metrics_of(contracts, keys) -> [Metric]              what people may
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from watchkeeper.contracts._catalogue import Alias, Contract, Conversion, Metric, Upcast, read
-from watchkeeper.contracts._check import check, joined, traits
+from watchkeeper.contracts._check import check, joined, metrics_of, traits
 from watchkeeper.contracts._lookup import Allow, Known
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "check",
     "contract_names",
     "joined",
+    "metrics_of",
     "read",
     "traits",
 ]

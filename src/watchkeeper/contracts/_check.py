@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from watchkeeper.contracts._catalogue import Contract
+from watchkeeper.contracts._catalogue import Contract, Metric
 from watchkeeper.contracts._kernel import Codes, judge
 from watchkeeper.contracts._lookup import LIMITS, Allow, Known, Lookup
 from watchkeeper.contracts._rules import REASONS, weight
@@ -126,6 +126,15 @@ def traits(contracts: Sequence[Contract], keys: pa.RecordBatch) -> Traits:
     row = found.rule
     warn, crit = column("warn")[row], column("crit")[row]
     return Traits(counter[row], worse[row], low[row], high[row], warn, crit, weights[row])
+
+
+def metrics_of(contracts: Sequence[Contract], keys: pa.RecordBatch) -> list[Metric | None]:
+    """Return what the contracts say of each series; None where they do not name it.
+
+    One name can have several meanings: the idle share of a processor, and the busy one.
+    """
+    found = _remembered(tuple(contracts)).find(keys)
+    return [found.rules[rule].known for rule in found.rule.tolist()]
 
 
 _knowns: dict[tuple[int, ...], tuple[tuple[Contract, ...], Known]] = {}

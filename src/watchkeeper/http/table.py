@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, request_response
@@ -22,6 +23,21 @@ from watchkeeper.http._gate import Gate
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 Answers = Callable[[Request], Response | Awaitable[Response]]
+
+
+class _Name(Convertor[str]):
+    """Starlette's own `path` ends at a line end: then no route, and no gate, would be asked."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("name", _Name())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +75,8 @@ class Endpoint:
     """One thing that can be asked.
 
     :param method: HEAD is answered wherever GET is.
-    :param path: as Starlette writes it: `/api/v1/entities/{entity:path}`.
+    :param path: as Starlette writes it, `/api/v1/entities/{entity:name}`; a `name` takes whatever
+        telemetry may be named, slashes and line ends too.
     :param scope: what the one who asks must be allowed to do.
     :param says: for the API's document; None is left out of it.
     :param answer: a function from request to response, run on a thread of its own unless it is

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
 import traceback
 from collections import Counter
@@ -26,6 +27,7 @@ from watchkeeper.observe.spans import here
 FRAMES_MAX = 30  # of a traceback, the innermost
 DEPTH_MAX = 3  # of a field that is a list or a mapping
 ITEMS_MAX = 50  # of such a field
+DIGEST = re.compile("[0-9a-f]{64}")
 REPEAT = 60.0  # seconds
 KEPT_MAX = 256  # words of libraries remembered
 LINES: Counter[str] = Counter()  # written by this process, by level
@@ -153,7 +155,12 @@ class _Text:
 
 
 def _plain(value: Any) -> str:
+    """Return a field as people read it: no more digits than say something."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, str):
+        if DIGEST.fullmatch(value):
+            return value[:12] + "…"
         return (
             value
             if value and not set(value) & set(' "=')

@@ -90,13 +90,13 @@ def endpoints(view: HouseView) -> list[Endpoint]:
         ("status", api.status, Says("Positions, counts, versions")),
         ("entities", api.entities, Says(
             "Entities, one page", (states, kinds, *AMONG, order, *PAGE), listed("entities"))),
-        ("entities/{entity:path}", api.entity, Says("One entity, with its incidents", (NAMED,))),
+        ("entities/{entity:name}", api.entity, Says("One entity, with its incidents", (NAMED,))),
         ("history", api.history, Says(
             "The kept assessments of one entity, oldest first", (of, *SPAN),
             listed("history", ASSESSED))),
         ("decisions", api.decisions, Says(
             "Decisions with their traces, newest first", (of, *PAGE), listed("decisions"))),
-        ("decisions/{key:path}", api.decision, Says(
+        ("decisions/{key:name}", api.decision, Says(
             "One decision, with its trace and what it owes", (key,))),
         ("collectors", api.collectors, Says("Sources, and the breakers of their targets")),
         ("models", api.models, Says("What judges: names, versions, digests of parameters")),

@@ -33,9 +33,9 @@ def endpoints(view: HouseView) -> list[Endpoint]:
     return [
         Endpoint("GET", "/api/v1/orders", read, api.orders, Says(
             "Orders with their last receipt, newest first", PAGE, listed("orders"))),
-        Endpoint("POST", "/api/v1/orders/{key:path}/retry", Scope.OUTBOX_RETRY, api.retry, Says(
+        Endpoint("POST", "/api/v1/orders/{key:name}/retry", Scope.OUTBOX_RETRY, api.retry, Says(
             "Try an order again that was refused or given up", (key,))),
-        Endpoint("GET", "/api/v1/orders/{key:path}", read, api.order, Says(
+        Endpoint("GET", "/api/v1/orders/{key:name}", read, api.order, Says(
             "One order, with every receipt", (key,))),
         Endpoint("GET", "/api/v1/quarantine", read, api.quarantine, Says(
             "Rejected samples, oldest first", (reason, *PAGE), listed("samples"))),

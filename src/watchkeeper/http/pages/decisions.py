@@ -36,7 +36,7 @@ def endpoints(view: HouseView) -> list[Endpoint]:
     shown = _Page(view)
     return [
         Endpoint("GET", "/decisions", Scope.STATUS_READ, shown.all),
-        Endpoint("GET", "/decisions/{key:path}", Scope.STATUS_READ, shown.one),
+        Endpoint("GET", "/decisions/{key:name}", Scope.STATUS_READ, shown.one),
     ]
 
 

@@ -7,23 +7,26 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
 from watchkeeper.access import Scope
 from watchkeeper.bulk import possible
-from watchkeeper.contracts import Metric
+from watchkeeper.contracts import Metric, metrics_of, traits
 from watchkeeper.core.state import Rulebook
 from watchkeeper.http.answers import known
 from watchkeeper.http.pages import _charts
 from watchkeeper.http.pages._render import Shared, page
 from watchkeeper.http.table import Endpoint
 from watchkeeper.http.view import HouseView
-from watchkeeper.model import Assessed, Millis
+from watchkeeper.model import KEYS, Assessed, Millis
 from watchkeeper.reports import Range
 from watchkeeper.reports import _words as words
 from watchkeeper.reports._findings import ANY
+from watchkeeper.reports._forecast import NEEDED, Forecast, Reach, forecast
+from watchkeeper.reports._forecast import STRETCH as MEDIAN
 from watchkeeper.shown import Place, Sampled, kind
 
 STRETCH = 60_000  # ms of one point of the chart of health
@@ -51,6 +54,22 @@ class Shown(NamedTuple):
     at: Millis
 
 
+class Ahead(NamedTuple):
+    """Where a signal goes. :param verb: `rises` or `falls`."""
+
+    name: str
+    unit: str
+    verb: str
+    trend: Forecast
+
+    @property
+    def next(self) -> Reach:
+        """The bound that it reaches first."""
+        found = self.trend.warn or self.trend.crit
+        assert found is not None, "a forecast is of some bound"
+        return found
+
+
 class Peers(NamedTuple):
     """How a signal compares with those of other entities. Places are 0..1 of the widest range."""
 
@@ -68,7 +87,7 @@ class Peers(NamedTuple):
 def endpoints(view: HouseView) -> list[Endpoint]:
     """Return the page of one entity."""
     shown = _Page(view)
-    return [Endpoint("GET", "/entities/{entity:path}", Scope.STATUS_READ, shown.page)]
+    return [Endpoint("GET", "/entities/{entity:name}", Scope.STATUS_READ, shown.page)]
 
 
 class _Page:
@@ -97,8 +116,12 @@ def facts(view: HouseView, one: Assessed) -> dict[str, Any]:
         since = max(since, Millis(course[0].time - STRETCH))
     ranges = possible(view.rulebook)
     samples = [within(one, ranges.get(one.metric, ANY)) for one in view.samples(name)]
+    metrics = meanings(view.rulebook, name, samples)
     shown = sorted(
-        (series_shown(view.rulebook, s, one, ranges.get(s.metric, ANY)) for s in samples),
+        (
+            series_shown(metric, s, one, ranges.get(s.metric, ANY))
+            for metric, s in zip(metrics, samples, strict=True)
+        ),
         key=lambda each: (-each.lost, -each.score, each.name),
     )
     drawn = {(each.metric, each.attributes): each for each in shown[:DRAWN]}
@@ -126,6 +149,8 @@ def facts(view: HouseView, one: Assessed) -> dict[str, Any]:
             if (s.metric, s.attributes) in drawn
         ],
         "peers": _peers(view, one, shown),
+        "ahead": ahead(view.rulebook, name, samples, until),
+        "foresight": NEEDED * MEDIAN,
         "silent": [(words.series(m, a), at) for m, a, at in view.silent(name)],
         "decisions": decisions,
         "standings": sorted(standings, key=_nearest),
@@ -145,7 +170,7 @@ def within(one: Sampled, range_of: Range) -> Sampled:
 
 
 def series_shown(
-    rulebook: Rulebook, sampled: Sampled, one: Assessed, range_of: Range = ANY
+    metric: Metric | None, sampled: Sampled, one: Assessed, range_of: Range = ANY
 ) -> Shown:
     """Return a series with what its contract says and what it takes from health."""
     share = next(
@@ -156,7 +181,6 @@ def series_shown(
         ),
         0.0,
     )
-    metric = metric_of(rulebook, sampled.metric)
     value, expected, lower, upper = (
         _last(column) for column in (sampled.value, sampled.expected, sampled.lower, sampled.upper)
     )
@@ -177,10 +201,29 @@ def series_shown(
     )
 
 
-def metric_of(rulebook: Rulebook, name: str) -> Metric | None:
-    """Return what the contracts say of a metric; None when they do not name it."""
-    found = (one for contract in rulebook.contracts for one in contract.metrics)
-    return next((one for one in found if one.name == name), None)
+def ahead(rulebook: Rulebook, entity: str, samples: Sequence[Sampled], now: Millis) -> list[Ahead]:
+    """Return the signals that are on their way to a bound of their contract, soonest first."""
+    told = traits(rulebook.contracts, _keys(entity, samples))
+    found = []
+    for row, metric in enumerate(meanings(rulebook, entity, samples)):
+        one, worse = samples[row], int(told.worse[row])
+        bounds = float(told.warn[row]), float(told.crit[row])
+        goes = forecast(one.time, one.value, worse, *bounds, now)
+        if goes is not None:
+            name, verb = words.series(one.metric, one.attributes), "rises" if worse > 0 else "falls"
+            found.append(Ahead(name, unit_of(metric), verb, goes))
+    return sorted(found, key=lambda one: (one.next.after, one.name))
+
+
+def meanings(rulebook: Rulebook, entity: str, samples: Sequence[Sampled]) -> list[Metric | None]:
+    """Return what the contracts say of each series; None where they do not name it."""
+    return metrics_of(rulebook.contracts, _keys(entity, samples))
+
+
+def _keys(entity: str, samples: Sequence[Sampled]) -> pa.RecordBatch:
+    named = [(entity, one.metric, one.attributes) for one in samples]
+    rows = [dict(zip(KEYS.names, each, strict=True)) for each in named]
+    return pa.RecordBatch.from_pylist(rows, KEYS)
 
 
 def unit_of(metric: Metric | None) -> str:

@@ -24,7 +24,7 @@ def endpoints(view: HouseView) -> list[Endpoint]:
     shown = _Page(view)
     return [
         Endpoint("GET", "/orders", Scope.STATUS_READ, shown.all),
-        Endpoint("GET", "/orders/{key:path}", Scope.STATUS_READ, shown.one),
+        Endpoint("GET", "/orders/{key:name}", Scope.STATUS_READ, shown.one),
     ]
 
 

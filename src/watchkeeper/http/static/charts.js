@@ -16,12 +16,13 @@
     return size && size < 1e-3 ? value.toExponential(2) : String(+value.toPrecision(4));
   }
 
-  const clock = (seconds) => new Date(seconds * 1e3).toISOString().slice(11, 16);
+  const clock = (seconds, end = 16) => new Date(seconds * 1e3).toISOString().slice(11, end);
+  const ticks = (splits) => splits.map((at) => clock(at, splits.every((one) => one % 60 === 0) ? 16 : 19));
 
   function axes() {
     const text = { stroke: colour("--soft"), font: "12px system-ui, sans-serif", grid: { stroke: colour("--faint"), width: 1 }, ticks: { show: false } };
     return [
-      { ...text, space: 70, size: 26, values: (_, splits) => splits.map(clock) },
+      { ...text, space: 70, size: 26, values: (_, splits) => ticks(splits) },
       { ...text, size: 58, space: 28, values: (_, splits) => splits.map((v) => (v == null ? "" : short(v))) },
     ];
   }
@@ -29,7 +30,7 @@
   function frame(width, height, series, more) {
     return {
       width, height, series, axes: axes(), tzDate: (ts) => uPlot.tzDate(new Date(ts * 1e3), "UTC"),
-      cursor: { points: { size: 6 }, drag: { x: true, y: false } }, padding: [8, 8, 0, 0], ...more,
+      cursor: { points: { size: 6 }, drag: { x: true, y: false } }, padding: [8, 32, 0, 0], ...more,
     };
   }
 
