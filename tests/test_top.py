@@ -3,14 +3,17 @@
 import os
 import pty
 import select
+import shlex
 import sys
 import time
 
 import pytest
-from tests.commands import MAIN, SOURCE, finished
+from tests.commands import MAIN, SOURCE, finished, wk
+from tests.test_service import Running, Scripted, hot
 
 from watchkeeper.cli import _screen
 from watchkeeper.cli.top import frame
+from watchkeeper.model import State
 
 BAD = {
     "entity": "host:web-1",
@@ -113,3 +116,18 @@ def test_on_a_terminal_it_refreshes_and_leaves_it_as_it_was(data):
     assert b"host:a" in shown
     assert shown.startswith(b"\x1b[?1049h")
     assert shown.rstrip().endswith(b"\x1b[?1049l")
+
+
+def test_status_names_the_command_that_says_why(tmp_path, capsys):
+    with Running(tmp_path, Scripted([hot(0.2), hot(0.99, "2")])) as house:
+        house.until(
+            lambda: any(one.state is State.FAIL for one in house.live.fleet().entities), 120
+        )
+    capsys.readouterr()  # what was told on the way
+    assert wk("status", "--data", tmp_path) == 0
+    told = capsys.readouterr().out.splitlines()
+    asked = shlex.split(told[-1].removeprefix("why, in full: "))
+    assert asked == ["watchkeeper", "explain", "host:a", "--data", str(tmp_path)]
+    assert all(len(line) <= 80 for line in told[:-1])
+    assert wk(*asked[1:]) == 0
+    assert "host:a" in capsys.readouterr().out

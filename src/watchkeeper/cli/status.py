@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,14 @@ if TYPE_CHECKING:
     from watchkeeper.journal import Journal
     from watchkeeper.model import Assessed
 
+DATA = Path("watchkeeper-data")
 NOBODY = "no entity has reported yet; `watchkeeper run` collects"
 SHOWN = 20  # entities, worst first; and targets
 LOOK_BACK = 50_000  # newest journal entries in which targets are looked for
 WELL = ("closed", "recovered", "gone", "discovered")  # targets of which nothing is to be said
 
 
-def status(
-    *, data: Path = Path("watchkeeper-data"), output: Output = "text", nagios: bool = False
-) -> int:
+def status(*, data: Path = DATA, output: Output = "text", nagios: bool = False) -> int:
     """Say how the house and its entities are, in one screen. Works beside a running service.
 
     Examples:
@@ -51,7 +51,7 @@ def status(
         return 3
     if nagios:
         return _nagios(facts["entities"])
-    emit(output, facts, _shown(facts, shutil.get_terminal_size((80, 24)).columns))
+    emit(output, facts, _shown(facts, shutil.get_terminal_size((80, 24)).columns, data))
     return 0
 
 
@@ -145,8 +145,8 @@ def _row(one: Assessed) -> dict[str, Any]:
     }
 
 
-def _shown(facts: dict[str, Any], width: int) -> str:
-    """Return one screen of text, at most so many columns wide."""
+def _shown(facts: dict[str, Any], width: int, data: Path) -> str:
+    """Return one screen of text, at most so many columns wide but for a command."""
     counts = facts["counts"]
     lines = [
         f"at {facts['tick'] or 'no tick yet'}, {facts['behind']} of {facts['entries']} entries"
@@ -167,7 +167,13 @@ def _shown(facts: dict[str, Any], width: int) -> str:
     lines += _screen.table(entities[:SHOWN], width) if entities else [NOBODY]
     if len(entities) > SHOWN:
         lines.append(f"… and {len(entities) - SHOWN} more, healthier")
-    return "\n".join(_screen.cut(line, width) for line in lines)
+    shown = [_screen.cut(line, width) for line in lines]
+    sick = next((one["entity"] for one in entities if one["state"] in ("fail", "warn")), None)
+    if sick is not None:
+        there = [] if data == DATA else ["--data", str(data)]
+        why = shlex.join(["watchkeeper", "explain", sick, *there])
+        shown += ["", f"why, in full: {_screen.cut(why, len(why))}"]  # whole, to be copied
+    return "\n".join(shown)
 
 
 def _drifted(configured: dict[str, Any]) -> list[str]:
