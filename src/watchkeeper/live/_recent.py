@@ -38,6 +38,14 @@ Slots = npt.NDArray[np.int32]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
+def _place(at: int) -> tuple[int, int, int, np.uint64, np.uint64]:
+    """Return a time, where its short and its long stretch begin, and the cell of each."""
+    fine, coarse = at // FINE, at // CELL
+    cells = np.uint64(fine % FINES), np.uint64(FINES + coarse % CELLS)
+    return at, fine * FINE, coarse * CELL, cells[0], cells[1]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
 def keep(
     slot: Slots,
     row: Rows,
@@ -59,6 +67,7 @@ def keep(
     :param last: of each row, the time of `newest`.
     """
     value, expected, lower, upper, score = columns
+    met, fine, coarse, f, c = _place(np.int64(0))
     for i in range(len(row)):
         if slot[row[i]] < 0:
             continue
@@ -68,13 +77,13 @@ def keep(
             last[s] = at
             for k in range(len(said)):
                 newest[s, k] = said[k]
-        fine, coarse = at // FINE, at // CELL
-        f, c = np.uint64(fine % FINES), np.uint64(FINES + coarse % CELLS)
-        if times[f, s] // FINE != fine or score[i] >= cells[f, s, SCORE]:
+        if at != met:
+            met, fine, coarse, f, c = _place(at)
+        if not fine <= times[f, s] < fine + FINE or score[i] >= cells[f, s, SCORE]:
             times[f, s] = at
             for k in range(len(said)):
                 cells[f, s, k] = said[k]
-        if times[c, s] // CELL != coarse or score[i] >= cells[c, s, SCORE]:
+        if not coarse <= times[c, s] < coarse + CELL or score[i] >= cells[c, s, SCORE]:
             times[c, s] = at
             for k in range(len(said)):
                 cells[c, s, k] = said[k]
