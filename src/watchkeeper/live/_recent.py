@@ -67,7 +67,7 @@ def keep(
     :param last: of each row, the time of `newest`.
     """
     value, expected, lower, upper, score = columns
-    met, fine, coarse, f, c = _place(np.int64(0))
+    met, fine, coarse, f, c = _place(0)
     for i in range(len(row)):
         if slot[row[i]] < 0:
             continue
