@@ -43,7 +43,7 @@ def test_the_table_of_the_api_is_the_table():
     api = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| (\w+) \| `([^`]+)` \| `([^`]+)` \| (.+) \|$", api, re.M)
     made = [
-        (one.method, one.path.replace(":path", ""), str(one.scope), one.says.summary)
+        (one.method, one.path.replace(":name", ""), str(one.scope), one.says.summary)
         for one in endpoints(None, object())
     ]
     assert told == made

@@ -95,8 +95,8 @@ SERIES = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(SERIES)
 def test_medians_and_pace_are_those_of_the_slow_obvious_way(rows):
-    time = np.array([NOW - 180 * MINUTE + at for at, _ in rows])
-    value = np.array([each / 1000 for _, each in rows])
+    time = np.array([at - 180 * MINUTE for at, _ in rows])  # from now
+    value = np.array([0.6 + 0.1 * at / HOUR + each / 20_000 for at, each in rows])
     stretches = {}
     for at, each in zip(time.tolist(), value.tolist(), strict=True):
         stretches.setdefault(at // STRETCH, []).append((at, each))
@@ -107,7 +107,7 @@ def test_medians_and_pace_are_those_of_the_slow_obvious_way(rows):
     assert list(zip(*medians(time, value), strict=True)) == [
         (pytest.approx(at), pytest.approx(each)) for at, each in slow
     ]
-    goes = told(time, value, warn=1.1, crit=1.2)
+    goes = told(time + NOW, value, warn=1.1, crit=1.2)
     if goes is not None:
         slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(slow, 2)]
         assert goes.pace == pytest.approx(median(slopes) * HOUR)
