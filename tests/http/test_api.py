@@ -1,7 +1,6 @@
 """The API over a filled house: pages, history, orders, quarantine, tokens, audit, document."""
 
 import json
-import re
 
 import pyarrow as pa
 import pytest
