@@ -8,6 +8,10 @@ rounds, which share whatever else the machine is doing. A round has to last long
 between two looks of one viewer, or it holds none: take more ticks on a faster machine.
 
     python -m benchmarks.viewers [--viewers 100] [--pairs 3] [--series 20000] [--ticks 240]
+                                 [--rate 0]
+
+With a rate (samples a second) that leaves the machine idle most of the time, what counts is the
+processor time of the house: others on the machine show in it less than in the throughput.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ from multiprocessing.connection import Connection as Pipe
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import NamedTuple
+
+import uvloop
 
 from benchmarks.ingest.payloads import Request, requests
 from benchmarks.ingest.sender import send
@@ -58,11 +64,12 @@ class Round(NamedTuple):
 
 
 class Viewer:
-    """One open page of the fleet."""
+    """One open page of the fleet: a connection for what changed, and one for looks."""
 
     def __init__(self, port: int) -> None:
         self.port, self.tag, self.looks, self.bytes, self.events = port, "", 0, 0, 0
         self.changed = asyncio.Event()
+        self.kept: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def hold(self) -> None:
         """Look at the page and be told what changes, for ever."""
@@ -71,7 +78,7 @@ class Viewer:
 
     async def listen(self) -> None:
         """Hear what changed."""
-        reader, _ = await self.ask("/api/v1/events?brief=yes", "")
+        reader, _ = await self.ask(await self.connect(), "/api/v1/events?brief=yes", "")
         async for line in reader:
             if line.startswith(b"data: "):
                 told = json.loads(line[6:])
@@ -92,48 +99,61 @@ class Viewer:
         """Ask for the page, or for the part of it that changed."""
         if self.tag:
             headers += f"If-None-Match: {self.tag}\r\n"
-        reader, writer = await self.ask("/", headers + "Connection: close\r\n")
-        answer = await reader.read()
-        writer.close()
-        head = answer.partition(b"\r\n\r\n")[0].decode("latin-1")
-        tags = [line[6:] for line in head.split("\r\n") if line.lower().startswith("etag: ")]
-        self.tag = tags[0] if tags else ""
+        self.kept = await self.ask(self.kept or await self.connect(), "/", headers)
+        head = (await self.kept[0].readuntil(b"\r\n\r\n")).decode("latin-1")
+        said = {
+            name.lower(): value
+            for name, _, value in (line.partition(": ") for line in head.split("\r\n"))
+        }
+        assert head[9:12] in ("200", "304"), head
+        size = int(said.get("content-length", 0)) if head[9:12] == "200" else 0
+        await self.kept[0].readexactly(size)
+        self.tag = said["etag"]
         self.looks += 1
-        self.bytes += len(answer)
+        self.bytes += len(head) + size
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection."""
+        return await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24)
 
     async def ask(
-        self, path: str, headers: str
+        self, by: tuple[asyncio.StreamReader, asyncio.StreamWriter], path: str, headers: str
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Send a request."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n".encode())
-        await writer.drain()
-        return reader, writer
+        by[1].write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n".encode())
+        await by[1].drain()
+        return by
 
 
 def hold(port: int, count: int, ready: Event, stop: Event, told: Pipe) -> None:
     """Be so many viewers until told to stop; say what they did."""
 
+    spent = 0.0
+
     async def everybody() -> list[Viewer]:
+        nonlocal spent
         viewers = [Viewer(port) for _ in range(count)]
         tasks = [asyncio.create_task(one.hold()) for one in viewers]
         while any(one.looks == 0 for one in viewers):
             await asyncio.sleep(0.05)
         ready.set()
+        begun = time.process_time()
         await asyncio.to_thread(stop.wait)
+        spent = time.process_time() - begun
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         return viewers
 
-    viewers = asyncio.run(everybody())
-    told.send(tuple(sum(getattr(one, n) for one in viewers) for n in ("looks", "events", "bytes")))
+    viewers = uvloop.run(everybody())
+    counts = (sum(getattr(one, n) for one in viewers) for n in ("looks", "events", "bytes"))
+    told.send((*counts, spent))
 
 
-def one_round(server: Server, todo: Sequence[Request]) -> Round:
-    """Send a round, and wait until all of it is decided."""
+def one_round(server: Server, todo: Sequence[Request], rate: float = 0.0) -> Round:
+    """Send a round, and wait until all of it is decided. :param rate: as `send` takes it."""
     cpu, begun = server.cpu(), time.perf_counter()
-    sent = send(server.port, server.path, todo, seconds=600.0)
+    sent = send(server.port, server.path, todo, seconds=600.0, rate=rate)
     assert not sent.refused, sent.refused
     server.settle(server)
     return Round(sent.samples, server.cpu() - cpu, time.perf_counter() - begun)
@@ -149,9 +169,10 @@ def watched(server: Server, count: int, work: Callable[[], Round]) -> tuple[Roun
     assert ready.wait(120), "the viewers see no page"
     found = work()
     stop.set()
-    looks, events, size = here.recv()
+    looks, events, size, spent = here.recv()
     viewers.join()
-    return found, f"{looks} looks, {events} events, {size / 1e6:.1f} MB"
+    did = f"{looks} looks, {events} events, {size / 1e6:.1f} MB; themselves {spent:.2f} CPU s"
+    return found, did
 
 
 def main() -> None:
@@ -161,6 +182,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--series", type=int, default=20_000)
     parser.add_argument("--ticks", type=int, default=240)
+    parser.add_argument("--rate", type=float, default=0.0)
     given = parser.parse_args()
     ticks = WARM + 2 * given.pairs * given.ticks
     every = list(requests(given.series, ticks))
@@ -176,10 +198,10 @@ def main() -> None:
         one_round(server, [one for one in every if one.tick < WARM])
         for number in range(given.pairs):
             first, second = rounds[2 * number : 2 * number + 2]
-            alone = one_round(server, first) if number % 2 == 0 else None
+            alone = one_round(server, first, given.rate) if number % 2 == 0 else None
             todo = second if alone else first
-            seen, did = watched(server, given.viewers, partial(one_round, server, todo))
-            alone = alone or one_round(server, second)
+            seen, did = watched(server, given.viewers, partial(one_round, server, todo, given.rate))
+            alone = alone or one_round(server, second, given.rate)
             pairs.append((alone, seen))
             print(
                 f"alone {alone.rate / 1e6:.3f} M samples/s, {alone.cost:.3f} CPU s per million;"

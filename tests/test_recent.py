@@ -140,7 +140,7 @@ def test_an_entity_that_is_looked_at_gets_rows_from_then_on():
     recent.add(observed((0, NOW, 1, 0), (1, NOW, 2, 0)), state)
     later = NOW + HELD + 1
     recent.add(observed((0, later, 1, 0), (1, later, 2, 0)), state)
-    recent.of("host:b")
+    assert recent.of("host:b") == []  # a row, and nothing in it yet
     recent.add(observed((1, later + 5, 3, 0)), state)
     assert kept(recent, "host:b") == {"cpu": [(later + 5, 3.0)]}
 

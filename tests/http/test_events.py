@@ -26,11 +26,12 @@ def site(tmp_path, monkeypatch):
 class Listener:
     """One that listens, as a browser's EventSource does."""
 
-    def __init__(self, port, token="", last=""):
+    def __init__(self, port, token="", last="", brief=False):
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         headers |= {"Last-Event-ID": last} if last else {}
-        self.connection.request("GET", "/api/v1/events", headers=headers)
+        path = "/api/v1/events" + ("?brief=yes" if brief else "")
+        self.connection.request("GET", path, headers=headers)
         self.answer = self.connection.getresponse()
 
     def next(self):
@@ -77,6 +78,44 @@ def test_everybody_is_told_the_same_once_a_tick_and_the_house_is_asked_once(site
     assert made == [NOW - 4000]
     for one in everybody:
         one.close()
+
+
+def test_pages_are_told_names_at_once_and_then_of_several_ticks_together(site):
+    """A page looks no more often than every five seconds, so it need not be told more often."""
+    port = site.serve()
+    page, program = Listener(port, brief=True), Listener(port)
+    for one in (page, program):
+        assert one.next() == ["retry: 3000"]
+    site.ledger.commit(t.step(NOW - 4000, ("host:a",)))
+    assert program.tick()[0] == NOW - 4000
+    first = page.tick()
+    assert first == (NOW - 4000, "tick", {"entities": ["host:a"], "decisions": 1})
+    for second, name in ((3, "host:b"), (2, "host:c")):
+        site.ledger.commit(t.step(NOW - second * 1000, (name,)))
+        assert program.tick()[0] == NOW - second * 1000
+    told, ticks = [], []
+    while not ticks or ticks[-1] < NOW - 2000:
+        tick, _, data = page.tick()
+        ticks.append(tick)
+        told += data["entities"]
+    assert told == ["host:b", "host:c"]
+    for one in (page, program):
+        one.close()
+
+
+def test_who_listens_when_looking_fails_is_let_go_and_comes_again(site, monkeypatch):
+    port = site.serve()
+    one = Listener(port)
+    assert one.next() == ["retry: 3000"]
+    with monkeypatch.context() as broken:
+        broken.setattr(events.Events, "_event", None)
+        site.ledger.commit(t.step(NOW - 4000, ("host:a",)))
+        while one.next():
+            pass
+    again = Listener(port, last=str(NOW - 5000))
+    assert again.tick()[:2] == (NOW - 4000, "tick")
+    for each in (one, again):
+        each.close()
 
 
 def test_in_silence_a_listener_hears_that_we_are_there(site):

@@ -111,11 +111,23 @@ def success(request: Request, data: Any, status: int = 200) -> Response:
     return tagged(request, body, "application/json")
 
 
+def tag_of(body: bytes) -> str:
+    """Return the ETag of an answer."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
 def tagged(
-    request: Request, body: bytes, kind: str, headers: Mapping[str, str] | None = None
+    request: Request,
+    body: bytes,
+    kind: str,
+    headers: Mapping[str, str] | None = None,
+    tag: str = "",
 ) -> Response:
-    """Answer with an ETag, or with 304 when the client already has these bytes."""
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    """Answer with an ETag, or with 304 when the client already has these bytes.
+
+    :param tag: theirs, where it is known.
+    """
+    tag = tag or tag_of(body)
     all_headers = {
         "Content-Type": kind,
         "ETag": tag,

@@ -7,12 +7,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from watchkeeper.core.state import KEEP_EVERY, Series
 from watchkeeper.ledger import Ledger
-from watchkeeper.model import Assessed, Millis
+from watchkeeper.model import Assessed, Millis, State
 from watchkeeper.shown import Fleet, Trail, ranked
 
 WINDOW = Millis(3 * 3_600_000)  # of health shown
@@ -20,6 +21,17 @@ STRETCH = 180_000  # ms of one step of a sparkline
 FRESH = 1.0  # seconds for which nobody looks again
 TRAILS = 4_000  # entities whose sparklines are kept
 LABELS = 200  # suggested at most
+
+
+class _Course(NamedTuple):
+    """What was asked of the ledger about one entity.
+
+    :param newest: its assessment then; while that is the newest, there is nothing else to ask.
+    """
+
+    newest: Assessed | None
+    low: dict[Millis, float | None]
+    since: Millis | None
 
 
 class Board:
@@ -31,7 +43,7 @@ class Board:
         self._seen = Millis(-1)  # the last tick that is in `_known`
         self._looked = float("-inf")
         self._fleet = Fleet(Millis(0), ())
-        self._trails: OrderedDict[str, dict[Millis, float | None]] = OrderedDict()
+        self._trails: OrderedDict[str, _Course] = OrderedDict()
         self._lock = threading.Lock()
 
     def fleet(self, tick_size: Millis) -> Fleet:
@@ -59,21 +71,36 @@ class Board:
 
     def trail(self, entity: str) -> Trail:
         """Return how an entity came to where it is; asks only for what is new."""
-        until = self._fleet.tick
-        begin = Millis(max(0, until - WINDOW))
         with self._lock:
-            known = self._trails.pop(entity, {})
+            until, newest = self._fleet.tick, self._known.get(entity)
+            known = self._trails.pop(entity, None)
+        begin = Millis(max(0, until - WINDOW))
+        if known is None or newest is None or known.newest is not newest:
+            known = self._asked(entity, newest, known.low if known else {}, (begin, until))
+        low = {at: health for at, health in known.low.items() if at > begin - STRETCH}
+        with self._lock:
+            self._trails[entity] = known._replace(low=low)
+            while len(self._trails) > TRAILS:
+                self._trails.popitem(last=False)
+        return Trail(tuple(sorted(low.items())), known.since)
+
+    def _asked(
+        self,
+        entity: str,
+        newest: Assessed | None,
+        known: Mapping[Millis, float | None],
+        window: tuple[Millis, Millis],
+    ) -> _Course:
+        begin, until = window
         since = max(known, default=begin)
         found = {
             Millis(one.time // STRETCH * STRETCH): one.health
             for one in self._ledger.lowest(entity, since, until, STRETCH)
         }
-        kept = {at: low for at, low in (known | found).items() if at > begin - STRETCH}
-        with self._lock:
-            self._trails[entity] = kept
-            while len(self._trails) > TRAILS:
-                self._trails.popitem(last=False)
-        return Trail(tuple(sorted(kept.items())), self._ledger.unwell_since(entity))
+        well = newest is not None and newest.state is State.OK
+        return _Course(
+            newest, {**known, **found}, None if well else self._ledger.unwell_since(entity)
+        )
 
 
 def labels(series: Series) -> list[str]:

@@ -144,12 +144,17 @@ class Recent:
             self._write(samples.row, samples.time, [getattr(scores, name) for name in COLUMNS])
 
     def of(self, entity: str) -> list[Sampled]:
-        """Return the samples kept of each series of an entity, oldest first."""
+        """Return the samples kept of each series of an entity, oldest first.
+
+        A series that gets a row only now has none of them yet, and is left out.
+        """
         with self._lock:
             mine = self._of(entity)
             self._make_room(mine[self._slot[mine] < 0][:VIEWED])
-            self._needed[self._slot[mine][self._slot[mine] >= 0]] = self._now
-            return [self._sampled(series) for series in mine.tolist() if self._slot[series] >= 0]
+            kept = mine[self._slot[mine] >= 0]
+            self._needed[self._slot[kept]] = self._now
+            spoken = kept[self._last[self._slot[kept]] >= 0]
+            return [self._sampled(series) for series in spoken.tolist()]
 
     def newest(self, entity: str) -> dict[tuple[str, str], Floats]:
         """Return what each series of an entity said last, in order of COLUMNS, by its name."""

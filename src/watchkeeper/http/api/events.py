@@ -28,12 +28,14 @@ from watchkeeper.reports._words import rfc3339
 
 LISTENERS_MAX = 500
 LOOK_EVERY = 0.5  # seconds between looks at the ledger while somebody listens
+APART = 2.0  # seconds between two brief events: a page looks no more often than every five
 HEARTBEAT = 15.0  # seconds of silence after which a listener hears that we are there
 BEHIND = 32  # events that wait for one listener
 RESUME_MAX = Millis(600_000)  # how far back what happened is told again
 CHANGES_MAX = 1_000  # entities in one event; with more, listeners load everything anew
 DECISIONS_MAX = 200
 NAMED = 100  # entities named in a brief event; with more, pages load everything anew
+SORTS = (False, True)  # of listeners: told in full, told briefly
 BRIEF = Field(
     "brief", "`yes`: only the names of what changed", {"type": "string", "enum": ["yes", "no"]}
 )
@@ -53,7 +55,9 @@ class Events:
         self._view = view
         self._listeners: dict[asyncio.Queue[bytes | None], bool] = {}  # and whether briefly
         self._task: asyncio.Task[None] | None = None
-        self._tick = Millis(0)
+        self._tick = dict.fromkeys(SORTS, Millis(0))  # up to which either sort was told
+        self._due = dict.fromkeys(SORTS, 0.0)  # when either may be told more, by the loop's clock
+        self._spoke = dict.fromkeys(SORTS, 0.0)  # when either last heard anything
 
     async def listen(self, request: Request) -> StreamingResponse:
         """Answer with a stream that lasts until the listener goes, or may no longer listen."""
@@ -66,9 +70,9 @@ class Events:
         heard: asyncio.Queue[bytes | None] = asyncio.Queue(BEHIND)
         self._listeners[heard] = brief
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._told(request, heard, brief, since), 200, headers, KIND)
+        return StreamingResponse(self._heard(request, heard, brief, since), 200, headers, KIND)
 
-    async def _told(
+    async def _heard(
         self,
         request: Request,
         heard: asyncio.Queue[bytes | None],
@@ -78,44 +82,56 @@ class Events:
         still = request.scope.get("still", lambda: True)
         try:
             if self._task is None or self._task.done():
-                self._tick = self._newest()  # at once: no second listener may come between
+                tick = self._newest()  # at once: no second listener may come between
+                self._tick = dict.fromkeys(SORTS, tick)
+                self._spoke = dict.fromkeys(SORTS, asyncio.get_running_loop().time())
                 self._task = asyncio.create_task(self._watch())
             yield b"retry: 3000\n\n"
             if since is not None:
                 yield await run_in_threadpool(self._missed, since, brief)
-            while True:
-                try:
-                    event = await asyncio.wait_for(heard.get(), HEARTBEAT)
-                except TimeoutError:
-                    event = b": still here\n\n"
-                if event is None or not still():
-                    return
+            while (event := await heard.get()) is not None and still():
                 yield event
         finally:
             self._listeners.pop(heard, None)
 
     async def _watch(self) -> None:
-        """Look at the ledger for as long as anybody listens."""
-        while self._listeners:
-            await asyncio.sleep(LOOK_EVERY)
-            tick = await run_in_threadpool(self._newest)
-            if tick <= self._tick:
-                continue
-            events = {
-                brief: await run_in_threadpool(self._event, self._tick, tick, brief)
-                for brief in sorted(set(self._listeners.values()))
-            }
-            self._tick = tick
-            for heard, brief in list(self._listeners.items()):
-                if heard.full():
-                    del self._listeners[heard]
-                    while not heard.empty():
-                        heard.get_nowait()
-                    event_or_end: bytes | None = None
-                else:
-                    # One of another sort may have come while the others' event was spelled.
-                    event_or_end = events.get(brief) or _reset(tick)
-                heard.put_nowait(event_or_end)
+        """Look at the ledger for as long as anybody listens; if that fails, they come again."""
+        try:
+            while self._listeners:
+                await asyncio.sleep(LOOK_EVERY)
+                await self._look()
+        finally:
+            for heard in list(self._listeners):
+                self._let_go(heard)
+
+    async def _look(self) -> None:
+        clock = asyncio.get_running_loop().time
+        tick = await run_in_threadpool(self._newest)
+        sorts = set(self._listeners.values())
+        for brief, told in self._tick.items():
+            if brief not in sorts:
+                self._tick[brief] = tick
+            elif tick > told and clock() >= self._due[brief]:
+                event = await run_in_threadpool(self._event, told, tick, brief)
+                self._tick[brief], self._due[brief] = tick, clock() + (APART if brief else 0.0)
+                self._tell(event, brief)
+            elif clock() - self._spoke[brief] >= HEARTBEAT:
+                self._tell(b": still here\n\n", brief)
+
+    def _tell(self, event: bytes, brief: bool) -> None:
+        """Tell it all listeners of one sort."""
+        self._spoke[brief] = asyncio.get_running_loop().time()
+        for heard in [one for one, sort in self._listeners.items() if sort == brief]:
+            if heard.full():
+                self._let_go(heard)
+            else:
+                heard.put_nowait(event)
+
+    def _let_go(self, heard: asyncio.Queue[bytes | None]) -> None:
+        del self._listeners[heard]
+        while not heard.empty():
+            heard.get_nowait()
+        heard.put_nowait(None)
 
     def _newest(self) -> Millis:
         mark = self._view.ledger.watermark()
@@ -123,7 +139,7 @@ class Events:
 
     def _missed(self, since: Millis, brief: bool) -> bytes:
         """Return as one event what happened after a tick that a listener saw."""
-        tick = self._tick
+        tick = self._tick[brief]
         if tick <= since:
             return b": nothing was missed\n\n"
         if tick - since > RESUME_MAX:

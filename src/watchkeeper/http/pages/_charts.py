@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from markupsafe import Markup
@@ -15,9 +16,11 @@ from watchkeeper.reports._plots import health_plot, signal_plot
 from watchkeeper.shown import Sampled, Trail
 
 LAYERS = 5  # signals told apart in a chart; the others share one layer
+SPARKS = 4_000  # kept
 GAP = 3  # stretches without a word that break a line
 
 
+@lru_cache(SPARKS)
 def spark(trail: Trail, since: Millis, until: Millis) -> Markup:
     """Return a small picture of health."""
     line = Line(tuple(at for at, _ in trail.low), tuple(low for _, low in trail.low))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FunctionLoader
 from markupsafe import Markup
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from watchkeeper import __version__
 from watchkeeper.access import Scope
-from watchkeeper.http.answers import SIGN_IN, tagged
+from watchkeeper.http.answers import SIGN_IN, tag_of, tagged
 from watchkeeper.http.view import HouseView
 from watchkeeper.reports import _words as words
 from watchkeeper.reports._markup import environment
@@ -34,6 +37,7 @@ HTML = "text/html; charset=utf-8"
 REFERRER = {"Referrer-Policy": "same-origin"}
 HEADERS = {"Content-Security-Policy": POLICY, "Vary": "HX-Request", **REFERRER}
 KEPT = 64  # answers to the same question, kept until the fleet changes
+FRESH = 0.5  # seconds for which nobody asks whether it did
 BEHIND = 15_000  # ms after which a page says that the house is behind
 TEMPLATES = files("watchkeeper.http").joinpath("templates")
 MENU = (
@@ -86,11 +90,20 @@ def _is_part(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
 
 
+class _Part(NamedTuple):
+    """What open pages bring up to date. :param until: by the monotonic clock, when to ask again."""
+
+    body: bytes
+    tag: str
+    until: float
+
+
 class Shared:
     """A page that is the same for everybody around whom it stands: gathered once a tick.
 
     However many look, what they see is asked of the house once, and what their open pages bring up
-    to date is filled in once.
+    to date is filled in once. Only who makes it has a thread; who asks meanwhile waits without one,
+    and who asks soon after is answered at once.
     """
 
     def __init__(self, view: HouseView, template: str) -> None:
@@ -98,24 +111,62 @@ class Shared:
         self._lock = threading.RLock()  # a part is made of what is gathered
         self._fleet: Fleet | None = None
         self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._parts: dict[Any, _Part] = {}  # this and the next are of the event loop alone
+        self._making: dict[Any, asyncio.Task[_Part]] = {}
 
-    def page(self, request: Request, gather: Callable[[Fleet], Mapping[str, Any]]) -> Response:
+    async def page(
+        self, request: Request, gather: Callable[[Fleet], Mapping[str, Any]]
+    ) -> Response:
         """Answer with the page. :param gather: what it shows, but for how far behind that is."""
-        view, fleet, here = self._view, self._view.fleet(), _here(request)
-        late = max(0, view.now() - fleet.tick) // BEHIND * BEHIND if fleet.tick else 0
-        asked = (request.headers.get("host", ""), here)
-
-        def facts() -> dict[str, Any]:
-            return {**self._once(fleet, asked, lambda: gather(fleet)), "late": late}
-
         if not _is_part(request):
-            return page(request, view, self._template, **facts())
-        body = self._once(
-            fleet,
-            (*asked, late),
-            lambda: render(self._template, _around(request, view) | facts()),
-        )
-        return tagged(request, body, HTML, HEADERS)
+            return await run_in_threadpool(self._whole, request, gather)
+        asked = _asked(request)
+        part = self._parts.get(asked)
+        if part is None or part.until <= time.monotonic():
+            task = self._making.get(asked)
+            if task is None:
+                made = self._made(asked, lambda: self._part(request, gather))
+                task = self._making[asked] = asyncio.create_task(made)
+            part = await asyncio.shield(task)  # whoever leaves, the others still wait for it
+        return tagged(request, part.body, HTML, HEADERS, part.tag)
+
+    async def _made(self, asked: Any, make: Callable[[], _Part]) -> _Part:
+        try:
+            part = await run_in_threadpool(make)
+        finally:
+            del self._making[asked]
+        now = time.monotonic()
+        fresh = {other: one for other, one in self._parts.items() if one.until > now}
+        self._parts = {**dict(list(fresh.items())[1 - KEPT :]), asked: part}
+        return part
+
+    def _part(self, request: Request, gather: Callable[[Fleet], Mapping[str, Any]]) -> _Part:
+        def filled() -> tuple[bytes, str]:
+            around = _around(request, self._view)
+            body = render(self._template, around | self._facts(request, fleet, late, gather))
+            return body, tag_of(body)
+
+        fleet = self._view.fleet()
+        late = self._late(fleet)
+        body, tag = self._once(fleet, (*_asked(request), late), filled)
+        return _Part(body, tag, time.monotonic() + FRESH)
+
+    def _whole(self, request: Request, gather: Callable[[Fleet], Mapping[str, Any]]) -> Response:
+        fleet = self._view.fleet()
+        facts = self._facts(request, fleet, self._late(fleet), gather)
+        return page(request, self._view, self._template, **facts)
+
+    def _facts(
+        self,
+        request: Request,
+        fleet: Fleet,
+        late: int,
+        gather: Callable[[Fleet], Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        return {**self._once(fleet, _asked(request), lambda: gather(fleet)), "late": late}
+
+    def _late(self, fleet: Fleet) -> int:
+        return max(0, self._view.now() - fleet.tick) // BEHIND * BEHIND if fleet.tick else 0
 
     def _once(self, fleet: Fleet, key: Any, make: Callable[[], Any]) -> Any:
         with self._lock:  # one thread makes it, the others wait for it
@@ -127,6 +178,11 @@ class Shared:
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             return self._kept[key]
+
+
+def _asked(request: Request) -> tuple[str, str]:
+    """Return what an answer depends on, but for the house."""
+    return request.headers.get("host", ""), _here(request)
 
 
 def render(name: str, facts: Mapping[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 from markupsafe import Markup
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -94,17 +95,18 @@ class _Page:
     def __init__(self, view: HouseView) -> None:
         self._view, self._shared = view, Shared(view, "entity.html.j2")
 
-    def page(self, request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         known(request)
-        name = request.path_params["entity"]
-        view = self._view
-        one = view.fleet().named(name)
+        view, name = self._view, request.path_params["entity"]
+        one = (await run_in_threadpool(view.fleet)).named(name)
         if one is None:
-            history = view.ledger.decisions(name, limit=DECISIONS)
-            return page(
-                request, view, "missing.html.j2", 404, what="entity", name=name, decisions=history
-            )
-        return self._shared.page(request, lambda _: facts(view, one))
+            return await run_in_threadpool(self._missing, request, name)
+        return await self._shared.page(request, lambda _: facts(view, one))
+
+    def _missing(self, request: Request, name: str) -> Response:
+        history = self._view.ledger.decisions(name, limit=DECISIONS)
+        said = {"what": "entity", "name": name, "decisions": history}
+        return page(request, self._view, "missing.html.j2", 404, **said)
 
 
 def facts(view: HouseView, one: Assessed) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from watchkeeper.shown import Fleet, Group, Said, Trail, Wanted, chosen, counted
 ROWS, ROWS_MAX = 50, 1_000
 GROUPS = 24
 WINDOW, SHORTEST = Millis(3 * 3_600_000), 900_000  # ms that a sparkline reaches back
+STEP = 30_000  # ms in which sparklines move on, all at once; between, they need not be drawn anew
 FIELDS = ("text", "state", "kind", "label", "group", "rows")
 
 
@@ -46,7 +47,7 @@ class _Overview:
     def __init__(self, view: HouseView) -> None:
         self._view, self._shared = view, Shared(view, "overview.html.j2")
 
-    def page(self, request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         asked = known(request, *FIELDS)
         state = asked.get("state", "")
         wanted = Wanted(
@@ -61,15 +62,16 @@ class _Overview:
         def gather(fleet: Fleet) -> dict[str, Any]:
             return {"address": address, **facts(self._view, fleet, wanted, group, rows)}
 
-        return self._shared.page(request, gather)
+        return await self._shared.page(request, gather)
 
 
 def facts(view: HouseView, fleet: Fleet, wanted: Wanted, group: str, rows: int) -> dict[str, Any]:
     """Return what the page shows."""
     found = chosen(fleet, wanted, view.labelled)
     trails = [(one, view.trail(one.entity)) for one in found[:rows]]
-    begin = min((trail.low[0][0] for _, trail in trails if trail.low), default=fleet.tick)
-    begin = max(Millis(fleet.tick - WINDOW), min(begin, Millis(fleet.tick - SHORTEST)))
+    until = Millis(-(-fleet.tick // STEP) * STEP)
+    begin = min((trail.low[0][0] for _, trail in trails if trail.low), default=until)
+    begin = max(Millis(until - WINDOW), min(begin, Millis(until - SHORTEST)))
     same = {"text": wanted.text, "label": wanted.label, "kind": wanted.kind, "group": group}
     ranges, labels = possible(view.rulebook), view.labels()
     groups = grouped(found, view.values_of(group) if group else None)
@@ -86,7 +88,7 @@ def facts(view: HouseView, fleet: Fleet, wanted: Wanted, group: str, rows: int) 
         "groups": [(one, _group_link(wanted, group, one)) for one in groups[:GROUPS]],
         "groups_more": max(0, len(groups) - GROUPS),
         "found": len(found),
-        "rows": [_row(view, one, trail, begin, fleet.tick, ranges) for one, trail in trails],
+        "rows": [_row(view, one, trail, begin, until, ranges) for one, trail in trails],
         "reach": fleet.tick - begin,
         "more": query("/", **same, state=wanted.state, rows=min(rows + 100, ROWS_MAX))
         if len(found) > rows and rows < ROWS_MAX
