@@ -124,9 +124,9 @@ def stores(tmp_path, rulebook):
     made.close()
 
 
-def telemetry(stores, seconds=60, hot_from=30, hosts=("a", "b")):
+def telemetry(stores, seconds=60, hot_from=30, hosts=("a", "b"), after=0):
     """One sample a second of a metric with a bound; host a goes over it."""
-    for second in range(1, seconds + 1):
+    for second in range(after + 1, seconds + 1):
         at = START + second * 1_000
         rows = [
             (

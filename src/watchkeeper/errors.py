@@ -18,6 +18,7 @@
     + StoreVersion             WK304  the store was written by another schema version
     + BackupError              WK305  a backup is not what was written, or is none
     + Unfinished               WK306  a command that changes the whole folder was cut off
+    + Removed                  WK307  older than what retention keeps of the journal
   x VerifyError                WK400  the ledger does not follow from the journal
   x ActionError                WK500
     + ActionRetry              WK501  try the same order again later
@@ -164,6 +165,12 @@ class Unfinished(StoreError):
     """A command that changes the whole data folder was cut off while it put files in place."""
 
     code = "WK306"
+
+
+class Removed(StoreError):
+    """What was asked for is older than what retention keeps of the journal."""
+
+    code = "WK307"
 
 
 class VerifyError(WatchkeeperError):

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from watchkeeper.actions import Action, receipt
+from watchkeeper.beginning import begun, named
 from watchkeeper.contracts import Allow, Contract, Known, check, joined
 from watchkeeper.core import Concluded, Observed, checkpoint
 from watchkeeper.core.fold import Fold, Reread
@@ -68,6 +69,7 @@ class Proof:
     entries: int
     steps: int
     ahead: int  # steps the journal implies but the ledger has not committed yet
+    base: Offset = BEGINNING  # the entry whose state retention left in place of all up to it
 
 
 class Offer(NamedTuple):
@@ -124,7 +126,7 @@ class Decider:
 
     :param clock: seconds that only grow; they say how often a checkpoint is worth its time.
     :param spent: what scoring, showing, concluding and committing take is added to.
-    :param witness: told of all that is done.
+    :param witness: told of all that is done. :param kept: shown every checkpoint that was kept.
     """
 
     def __init__(
@@ -137,16 +139,18 @@ class Decider:
         clock: Callable[[], float] = time.monotonic,
         spent: Stopwatch | None = None,
         witness: Witness | None = None,
+        kept: Callable[[checkpoint.Picture], None] = lambda _picture: None,
     ) -> None:
-        self._journal, self._ledger = journal, ledger
+        self._journal, self._ledger, self._kept = journal, ledger, kept
         self._watch, self._witness = watch, witness or Witness()
         self._spent = spent if spent is not None else Stopwatch()
         self._clock, self._saver = clock, Saver(checkpoint.copied, self._keep, clock)
-        self.fold = Fold(reread, engine)
+        self.fold = begun(journal, reread, engine)
         newest = ledger.checkpoint()
-        restored = checkpoint.load(newest, reread) if newest is not None else None
-        if restored is not None:
-            self.fold.rulebook, self.fold.state = restored
+        if newest is not None and newest.offset >= self.fold.offset:
+            restored = checkpoint.load(newest, reread)
+            if restored is not None:
+                self.fold.rulebook, self.fold.state = restored
         mark = ledger.watermark()
         known = max(self.fold.offset, mark.offset if mark is not None else 0)
         if known > journal.head():
@@ -250,6 +254,7 @@ class Decider:
 
     def _keep(self, now: checkpoint.Picture) -> None:
         self._ledger.save_pieces(now.offset, now.tick, checkpoint.pieces(now))
+        self._kept(now)
 
 
 def act(
@@ -310,8 +315,8 @@ def _perform(order: Order, actions: Mapping[str, Action]) -> str | Exception:
 
 
 def replay(journal: Journal, reread: Reread, engine: Engine) -> Iterator[Moment]:
-    """Fold the whole journal from its beginning, entry by entry."""
-    fold = Fold(reread, engine)
+    """Fold the whole journal from where it begins, entry by entry."""
+    fold = begun(journal, reread, engine)
     for entry in entries(journal):
         steps, concluded = fold.close(entry)
         yield Moment(entry, fold, steps, concluded, fold.take(entry))
@@ -331,7 +336,9 @@ def verify(
     links = ledger.prove()
     mark = ledger.watermark()
     done = mark.tick if mark is not None else Millis(0)
-    held = (link for link in ledger.links() if link.kind == "step" and link.at <= done)
+    base = named(journal, ledger)
+    begin = base.tick if base is not None else -1
+    held = (link for link in ledger.links() if link.kind == "step" and begin < link.at <= done)
     count = steps = ahead = 0
     for moment in replay(journal, reread, engine):
         count += 1
@@ -347,11 +354,17 @@ def verify(
     surplus = next(held, None)
     if surplus is not None:
         raise VerifyError(f"ledger link {surplus.seq} follows from nothing in the journal")
-    return Proof(links, count, steps, ahead)
+    return Proof(links, count, steps, ahead, base.offset if base is not None else BEGINNING)
 
 
-def entries(journal: Journal, after: Offset = BEGINNING) -> Iterator[Entry]:
-    """Yield every entry after an offset, a bounded number in memory at once."""
+def entries(journal: Journal, after: Offset | None = None) -> Iterator[Entry]:
+    """Yield every entry after an offset, a bounded number in memory at once.
+
+    :param after: where a fold of the journal begins, without; see `begun`.
+    """
+    if after is None:
+        base = journal.base()
+        after = base[0].offset if base is not None else BEGINNING
     while True:
         last = after
         for entry in journal.read(after, READ_AHEAD):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from watchkeeper import __version__, pipeline
+from watchkeeper.beginning import begun, reaches
 from watchkeeper.bulk import possible, versions
 from watchkeeper.core import Observed, checkpoint
 from watchkeeper.core.fold import Fold, Reread
@@ -69,13 +70,13 @@ def replayed(
     :raises NothingToRead: the journal is empty.
     """
     with Results(out) as results:
-        again = _carry(journal, Fold(reread, engine), results, progress)
+        again = _carry(journal, begun(journal, reread, engine), results, progress)
         facts = again.facts(title)
         results.report(facts)
         run = {
             "schema": "watchkeeper.run/1",
             "version": __version__,
-            "journal": {"entries": again.state.offset},
+            "journal": {"first": journal.first(), "entries": again.state.offset},
             "rulebook": {"digest": again.rulebook.digest, "document": again.rulebook.document},
             "counts": {
                 "offered": facts.offered,
@@ -100,13 +101,15 @@ def found(
     """Replay the journal; return what is worth telling of a part of it.
 
     :raises NothingToRead: the journal is empty.
-    :raises InputError: there is no such part.
+    :raises InputError: there is no such part. :raises Removed: it began before the journal does.
     """
+    if scope.since is not None:
+        reaches(journal, scope.since)
     with (
         tempfile.TemporaryDirectory(prefix="watchkeeper-") as folder,
         Results(Path(folder) / "results") as results,
     ):
-        again = _carry(journal, Fold(reread, engine), results, progress)
+        again = _carry(journal, begun(journal, reread, engine), results, progress)
         return results.report(again.facts(title), kinds=(), scope=scope)
 
 
@@ -128,7 +131,7 @@ def incident(
         tempfile.TemporaryDirectory(prefix="watchkeeper-") as folder,
         Results(Path(folder) / "results") as results,
     ):
-        again = _carry(journal, Fold(reread, engine), results, progress)
+        again = _carry(journal, begun(journal, reread, engine), results, progress)
         course = course_of(results.decisions, which)
         facts = again.facts(f"{title}: {course.name}")
         findings = results.report(facts, (), course.scope(facts.since, facts.until))
@@ -169,7 +172,9 @@ def _carry(journal: Journal, fold: Fold, results: Results, progress: Progress) -
 
 def flags_now(journal: Journal, ledger: Ledger) -> Flags:
     """Return the feature flags as they are at the end of the journal."""
-    newest = ledger.checkpoint()
+    newest, base = ledger.checkpoint(), journal.base()
+    if base is not None and (newest is None or newest.offset < base[0].offset):
+        newest = base[0]
     flags = checkpoint.flags(newest) if newest is not None else Flags()
     for entry in pipeline.entries(journal, newest.offset if newest is not None else BEGINNING):
         for control in entry.controls:

@@ -21,7 +21,13 @@ from watchkeeper.observe.settings import Exposed
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "watchkeeper"
-COMPLAINTS = {"journal_full", "ledger_full", "reload_waits", "time_stands_still"}
+COMPLAINTS = {
+    "journal_full",
+    "ledger_full",
+    "reload_waits",
+    "time_stands_still",
+    "retention_failed",
+}
 PARTS = {"histogram": ("_bucket", "_sum", "_count")}
 KNOWN = {name + s for name, one in METRICS.items() for s in PARTS.get(one.kind, ("",))}
 KNOWN |= set(PROCESS)

@@ -6,14 +6,17 @@ import json
 import tarfile
 from pathlib import Path
 
-from tests.test_pipeline import ENGINE, Stores, drain, rules, telemetry
+from tests.test_pipeline import ENGINE, START, Stores, drain, rules, telemetry
 
 from watchkeeper import config, pipeline
 from watchkeeper.access.accounts import Accounts, Event
+from watchkeeper.cutting import Cutter
 from watchkeeper.errors import OutputError, Unfinished
 from watchkeeper.journal.sqlite import Sqlite as JournalFile
 from watchkeeper.ledger.sqlite import Sqlite as LedgerFile
-from watchkeeper.model import Millis, Receipt, canonical
+from watchkeeper.model import Control, Millis, Receipt, canonical
+from watchkeeper.pipeline import Decider
+from watchkeeper.store.retention import Retention
 from watchkeeper.upkeep.backup import back_up
 from watchkeeper.upkeep.migrate import migrate
 from watchkeeper.upkeep.repair import repair
@@ -37,6 +40,45 @@ def a_house(folder, seconds=24):
     accounts.record(Event(Millis(NOW - 9), "person:ann", "command line", "sign_in", "done"))
     accounts.close()
     return folder
+
+
+MINUTE = Retention(60_000)
+
+
+def a_cut_house(folder, seconds, keep=MINUTE, bases=None):
+    """A house that kept so much of its journal; all of it when told so."""
+    stores = Stores(folder, rules())
+    stores.begin()
+    cutter = Cutter(stores.journal, stores.ledger, lambda: bases or keep)
+    decider = Decider(
+        stores.journal, stores.ledger, config.read_rulebook, ENGINE, kept=cutter.consider
+    )
+    for begin in range(0, seconds, 20):
+        telemetry(stores, seconds=begin + 20, hot_from=seconds // 3, after=begin)
+        kept(stores, decider, begin + 20)
+        for order, attempts in stores.ledger.outbox(NOW, 9):
+            stores.ledger.settle(Receipt(order.key, attempts + 1, "done", "", NOW, NOW))
+        if keep.keep:
+            cutter.look()
+    stores.close()
+    return folder
+
+
+def about_to_be_cut(folder):
+    """A house that has bases, and is about to keep another and to remove what is due."""
+    a_cut_house(folder, 100, Retention(), bases=MINUTE)
+    stores = Stores(folder, rules())
+    stores.journal.note(Control("heartbeat", "clock", "{}"), Millis(START + 120_000))
+    stores.close()
+    return folder
+
+
+def kept(stores, decider, second):
+    """Let a second pass, so that nothing is pending and a checkpoint can be kept."""
+    at = Millis(START + second * 1_000 + 500)
+    stores.journal.note(Control("heartbeat", "clock", "{}"), at)
+    drain(decider)
+    assert decider.save()
 
 
 def an_era(name, folder):
@@ -74,7 +116,7 @@ def picture(folder):
             (order.key, receipt and (receipt.attempt, receipt.outcome))
             for order, receipt in ledger.orders(1_000)
         ]
-        links = [(link.kind, link.at) for link in ledger.links()]
+        links = list(dict.fromkeys((link.kind, link.at) for link in ledger.links()))
         decided = [(one.key, str(one.outcome)) for one in ledger.decisions()]
     finally:
         ledger.close()
@@ -101,11 +143,27 @@ def _backed_up(root):
         return "there already"
 
 
+def _cut(root):
+    """Conclude what is there, keep a base of it, and remove what is due."""
+    stores = Stores(root / "data", rules())
+    cutter = Cutter(stores.journal, stores.ledger, lambda: MINUTE)
+    decider = Decider(
+        stores.journal, stores.ledger, config.read_rulebook, ENGINE, kept=cutter.consider
+    )
+    drain(decider)
+    assert decider.save()
+    cutter.look()
+    first = stores.journal.first()
+    stores.close()
+    return str(first)
+
+
 COMMANDS = {  # each works in a folder that holds `data`, `kept` or both
     "migrate": lambda root: str(migrate(root / "data", config.carried_on, *READ, NOW)),
     "repair": lambda root: str(repair(root / "data", *READ, NOW)),
     "restore": _restored,
     "restore_until": lambda root: _restored(root, Until(entry=10)),
     "backup": _backed_up,
+    "cut": _cut,
 }
 RESULT = {"backup": "made"}  # where what it makes is; else in `data`

@@ -3,7 +3,7 @@
     python killing.py SCRATCH [COMMAND FOLDER EVERY]…
 
 For every EVERY-th moment the command is begun on a copy of FOLDER and dies there; then it is
-called again, and must end as if nothing had happened. Two moments of putting files in place are
+called again, and must end as if nothing had happened. Moments of putting files in place are
 always tried. Each attempt is a fork, so nothing is cleaned up. Prints one line of JSON an attempt.
 """
 
@@ -19,9 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.upkeep.houses import COMMANDS, RESULT, picture
 
 from watchkeeper.cli._house import derive_silently
+from watchkeeper.journal import sqlite as journal_file
 from watchkeeper.store import file as store_file
 
 ENOUGH = 100_000
+MOMENTS = ("swap.whole", "swap.placed", "base.written", "base.placed", "base.dropped")
+journal_file.CUT_ENTRIES = 16  # so that there are several moments with half of it removed
 
 
 def in_a_fork(work) -> tuple[int, str]:
@@ -72,7 +75,7 @@ def tried(name: str, source: Path, scratch: Path, every: int) -> None:
     assert code == 0, said
     moments = json.loads(said)["moments"]
     whole = in_a_fork(lambda: picture(result))[1]
-    always = {moments.index(one) + 1 for one in ("swap.whole", "swap.placed") if one in moments}
+    always = {moments.index(one) + 1 for one in MOMENTS if one in moments}
     for nth, moment in enumerate(moments, 1):
         if nth % every and nth not in always:
             continue

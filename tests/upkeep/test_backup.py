@@ -11,6 +11,7 @@ from tests.upkeep.houses import NOW, READ, a_house, entries, picture
 
 from watchkeeper.access.accounts import Accounts
 from watchkeeper.errors import BackupError, OutputError, StoreError
+from watchkeeper.store.shelf import Shelf
 from watchkeeper.upkeep.backup import back_up, read_manifest
 from watchkeeper.upkeep.restore import Until, restore
 
@@ -34,6 +35,52 @@ def test_restored_it_says_what_the_house_said_and_that_it_was_restored(house, ba
     assert noted[0] == "upkeep"
     assert after == before
     assert wk("audit", "--data", tmp_path / "data") == 0
+
+
+def test_what_was_made_and_who_is_let_in_come_back_as_they_were(tmp_path, capsys):
+    house = a_house(tmp_path / "house")
+    for shelf, stamp in (("reports", "20260101T000000Z"), ("history", "day=2026-01-01")):
+        files = {"it.html": lambda path: path.write_bytes(b"made")}
+        Shelf(house / shelf).put("daily", stamp, files, {"name": "daily"}, lambda _card: None)
+        (house / shelf / "daily" / f".{stamp}x").mkdir()  # half made: not carried
+    (house / "configuration.json").write_text('{"version":1}')
+    assert wk("token", "create", "rack-7", "--role", "agent", "--data", house) == 0
+    back_up(house, tmp_path / "kept", NOW)
+    restore(tmp_path / "kept", tmp_path / "data", None, *READ, NOW)
+
+    def held(folder):
+        names = ("reports", "history", "keys", "configuration.json")
+        paths = [folder / name for name in names]
+        inside = [below for path in paths for below in (path, *path.rglob("*"))]
+        return {str(one.relative_to(folder)): one.read_bytes() for one in inside if one.is_file()}
+
+    carried = {name for name in held(house) if "/." not in name}
+    assert {"reports/daily/20260101T000000Z/it.html", "keys/ledger.key"} <= carried
+    assert held(tmp_path / "data") == {name: held(house)[name] for name in carried}
+    told = []
+    for folder in (house, tmp_path / "data"):
+        capsys.readouterr()
+        assert wk("token", "list", "--data", folder, "--output", "json") == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0] == told[1] != []
+
+
+def test_a_report_that_goes_while_it_is_copied_is_left_out_whole(tmp_path, monkeypatch):
+    house = a_house(tmp_path / "house", seconds=6)
+    files = {"it.html": lambda path: path.write_bytes(b"made")}
+    shelf = Shelf(house / "reports")
+    for stamp in ("1", "2"):
+        shelf.put("daily", stamp, files, {}, lambda _card: None)
+    copyfile = shutil.copyfile
+
+    def going(source, target, **how):
+        if "reports/daily/1" in str(source):
+            shelf.keep("daily", 1)
+        return copyfile(source, target, **how)
+
+    monkeypatch.setattr("watchkeeper.upkeep.backup.shutil.copyfile", going)
+    back_up(house, tmp_path / "kept", NOW)
+    assert Shelf(tmp_path / "kept" / "reports").stamps("daily") == ["2"]
 
 
 def test_backups_made_while_the_house_writes_are_each_a_whole_beginning_of_it(tmp_path):

@@ -13,8 +13,9 @@ from watchkeeper import config
 from watchkeeper.upkeep.capacity import DAY, History, Machine, capacity, history
 
 PAST = History(
-    entries=8_640, samples=864_000, series=1_000, entities=100, disk=86_400_000, lived=DAY,
-    window=DAY, rate=10.0, entries_a_day=8_640.0, series_a_day=100.0, score_cost=1e-6,
+    entries=8_640, samples=864_000, series=1_000, entities=100, disk=86_400_000, ledger=8_640_000,
+    first=1, lived=DAY, window=DAY, rate=10.0, entries_a_day=8_640.0, series_a_day=100.0,
+    score_cost=1e-6,
 )  # fmt: skip
 HERE = Machine(cores=2, disk_free=864_000_000, memory=2 << 30, busy=0.5, resident=1 << 30)
 
@@ -44,6 +45,14 @@ def test_the_limit_that_is_reached_first_is_named_with_what_to_add():
     assert "larger disk" in capacity(PAST, sooner).first.advice
 
 
+def test_a_journal_that_retention_cuts_grows_no_further_and_the_ledger_does():
+    cut = dataclasses.replace(PAST, first=5_000)
+    told = capacity(cut, HERE)
+    assert {one.name: one.days for one in told.limits}["disk"] == pytest.approx(100)
+    assert told.costs["disk_bytes_per_sample"] is None
+    assert any("retention" in one for one in told.unknown)
+
+
 def test_what_does_not_grow_reaches_no_limit():
     still = dataclasses.replace(PAST, entries_a_day=0.0, series_a_day=0.0)
     assert capacity(still, HERE).first is None
@@ -66,7 +75,7 @@ def test_from_minutes_nothing_is_forecast():
 def test_history_is_that_of_the_journal(house):
     journal, ledger = opened(house)
     try:
-        past = history(journal, ledger, 1_000, config.read_rulebook, ENGINE)
+        past = history(journal, ledger, (800, 200), config.read_rulebook, ENGINE)
         assert past.entries == journal.head()
         assert (past.series, past.entities) == (2, 2)
         assert past.lived == 24_000

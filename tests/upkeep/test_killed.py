@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.upkeep.houses import NOW, READ, a_house, an_era
+from tests.upkeep.houses import NOW, READ, a_house, about_to_be_cut, an_era
 
 from watchkeeper.store import swap
 from watchkeeper.upkeep.backup import back_up
@@ -31,6 +31,9 @@ def root_of(command, folder):
         (folder / "data").mkdir(parents=True)
         an_era("layout-1", folder / "data")
         return folder
+    if command == "cut":
+        about_to_be_cut(folder / "data")
+        return folder
     a_house(folder / "data", seconds=12)
     if command.startswith("restore"):
         back_up(folder / "data", folder / "kept", NOW)
@@ -53,15 +56,19 @@ def attempts(folder, **every):
 
 
 def test_killed_at_moments_it_is_called_again_and_ends_the_same(tmp_path):
-    found = attempts(tmp_path, migrate=12, repair=40, restore=9, backup=4)
+    found = attempts(tmp_path, migrate=12, repair=40, restore=9, backup=4, cut=7)
     for command in ("migrate", "repair", "restore"):
         met = {one["at"] for one in found if one["command"] == command}
         assert met >= {"swap.whole", "swap.placed"}
     assert "backup" in {one["command"] for one in found}
+    met = {one["at"] for one in found if one["command"] == "cut"}
+    assert met >= {"base.written", "base.placed", "base.dropped", "journal.after_commit"}
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("command", ["migrate", "repair", "restore", "restore_until", "backup"])
+@pytest.mark.parametrize(
+    "command", ["migrate", "repair", "restore", "restore_until", "backup", "cut"]
+)
 def test_killed_at_each_statement_it_is_called_again_and_ends_the_same(command, tmp_path):
     assert len(attempts(tmp_path, **{command: 1})) > 4
 

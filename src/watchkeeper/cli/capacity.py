@@ -14,7 +14,6 @@ from watchkeeper.cli._terminal import Output, emit
 if TYPE_CHECKING:
     from watchkeeper.upkeep.capacity import Capacity, Limit, Machine
 
-STORES = ("journal.sqlite", "journal.sqlite-wal", "ledger.sqlite", "ledger.sqlite-wal")
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -47,13 +46,14 @@ def capacity(
     from watchkeeper.cli._house import configured, stores
     from watchkeeper.config import read_rulebook
     from watchkeeper.engines.local import Local
+    from watchkeeper.store.placed import held_by
     from watchkeeper.upkeep.capacity import capacity as found
     from watchkeeper.upkeep.capacity import history
 
     reserve = configured(config).reserve
-    size = sum((data / name).stat().st_size for name in STORES if (data / name).exists())
+    sizes = held_by(data, "journal"), held_by(data, "ledger")
     with stores(data) as (journal, ledger):
-        past = history(journal, ledger, size, read_rulebook, Local(workers=1))
+        past = history(journal, ledger, sizes, read_rulebook, Local(workers=1))
     disk = shutil.disk_usage(data)
     told = found(past, _machine(data, max(disk.free - reserve.kept(disk.total), 0)))
     first = told.first

@@ -45,6 +45,7 @@ def explain(
         text or json.
     """
     from watchkeeper import rerun
+    from watchkeeper.beginning import reaches
     from watchkeeper.cli._house import stores
     from watchkeeper.config import read_rulebook
     from watchkeeper.engines.local import Local
@@ -58,6 +59,8 @@ def explain(
             stores(data) as (journal, _),
             progress("entries") as tell,
         ):
+            if at is not None:
+                reaches(journal, at)
             total = journal.head()
             again = Path(folder) / "results"
             run = rerun.replayed(

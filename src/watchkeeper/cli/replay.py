@@ -40,5 +40,7 @@ def replay(*, out: Path, data: Path = Path("watchkeeper-data"), output: Output =
             lambda offset: tell("replay", offset, total),
         )  # fmt: skip
     text = f"{out}/report.html\ndigest {run['digest']}"
+    if run["journal"]["first"] > 1:
+        text += f"\nbegins with entry {run['journal']['first']}: retention removed what came before"
     emit(output, {"out": str(out), "digest": run["digest"], "counts": run["counts"]}, text)
     return 0

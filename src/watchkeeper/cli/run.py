@@ -170,6 +170,7 @@ def _furnished(settings: Config, journal: Journal, ledger: Ledger, *, dry_run: b
         limits=settings.limits,
         switches=settings.switches,
         receivers=settings.receivers,
+        retention=settings.retention,
     )
 
 

@@ -58,17 +58,22 @@ def status(*, data: Path = DATA, output: Output = "text", nagios: bool = False) 
 def looked_up(data: Path) -> dict[str, Any]:
     """Return how the house of a data folder is, JSON-able; worst entities first."""
     from watchkeeper.cli._house import stores
+    from watchkeeper.model import Offset
+    from watchkeeper.store.placed import held_by
 
     with stores(data) as (journal, ledger):
         entities = sorted(ledger.health(), key=_worst_first)
         mark = ledger.watermark()
         counts = ledger.counts()
         waiting = [order for order, receipt in ledger.orders(1000) if _open(receipt)]
-        head = journal.head()
+        head, first = journal.head(), journal.first()
+        begins = next(iter(journal.read(Offset(first - 1), 1)), None)
         targets = _unwell(journal)
     return {
         "tick": None if mark is None else stamp(mark.tick),
         "entries": head,
+        "first_entry": {"entry": first, "arrived": begins and stamp(begins.arrived)},
+        "bytes": {name: held_by(data, name) for name in ("journal", "ledger")},
         "behind": head - (mark.offset if mark else 0),
         "counts": {"accepted": counts.accepted, "rejected": counts.rejected,
                    "scored": counts.scored, "duplicate": counts.duplicate, "late": counts.late},
@@ -151,6 +156,7 @@ def _shown(facts: dict[str, Any], width: int, data: Path) -> str:
     lines = [
         f"at {facts['tick'] or 'no tick yet'}, {facts['behind']} of {facts['entries']} entries"
         f" since the last step, {facts['open_orders']} orders open",
+        *_kept(facts),
         f"samples {counts['accepted']} accepted, {counts['rejected']} rejected,"
         f" {counts['late']} late, {counts['duplicate']} duplicate",
         *_promised(facts["objectives"]),
@@ -174,6 +180,14 @@ def _shown(facts: dict[str, Any], width: int, data: Path) -> str:
         why = shlex.join(["watchkeeper", "explain", sick, *there])
         shown += ["", f"why, in full: {_screen.cut(why, len(why))}"]  # whole, to be copied
     return "\n".join(shown)
+
+
+def _kept(facts: dict[str, Any]) -> list[str]:
+    """Return a line about where the journal begins, once retention removed some of it."""
+    first, size = facts["first_entry"], facts["bytes"]["journal"] / (1 << 20)
+    if first["entry"] == 1:
+        return []
+    return [f"journal begins with entry {first['entry']}, of {first['arrived']}; {size:.0f} MiB"]
 
 
 def _drifted(configured: dict[str, Any]) -> list[str]:

@@ -61,6 +61,7 @@ def verify(
         "ok": True,
         "links": proof.links,
         "entries": proof.entries,
+        "base": proof.base,
         "steps": proof.steps,
         "not_yet_committed": proof.ahead,
         "samples": {"accepted": counts.accepted, "scored": counts.scored,
@@ -73,6 +74,11 @@ def verify(
         f"samples: {counts.accepted} accepted = {counts.scored} scored + {counts.duplicate}"
         f" duplicate + {counts.late} late; {counts.rejected} in quarantine"
     )
+    if proof.base:
+        text += (
+            f"\nbegins with the state after entry {proof.base}, which the chain names: retention"
+            " removed the entries up to there"
+        )
     emit(output, facts, text)
     return 0
 

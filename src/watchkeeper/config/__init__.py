@@ -39,6 +39,7 @@ from watchkeeper.reports import History, Schedule
 from watchkeeper.secrets import Keeper
 from watchkeeper.sources import Source
 from watchkeeper.store.reserve import Reserve
+from watchkeeper.store.retention import Retention
 
 __all__ = [
     "DIALECT",
@@ -71,7 +72,7 @@ class Config:
 
     :param rules: what everything is judged by. :param data: folder of journal and ledger.
     :param profile: which one lies under the files; empty without. :param dry_run: nothing is owed.
-    :param reserve: what is left free of the disk of that folder.
+    :param reserve: what is left free of that folder's disk. :param retention: of the journal.
     :param switches: the flag of each source, by the source's name.
     :param experimental: configured detectors that no flag switches on.
     :param reports: those that are made again and again. :param history: what Parquet gets.
@@ -87,6 +88,7 @@ class Config:
     dry_run: bool
     data: Path
     reserve: Reserve
+    retention: Retention
     listen: Listen
     access: Access
     openid: OpenId
@@ -231,8 +233,8 @@ def _assembled(
     actions = _named("actions", parts["actions"], found, keeper)
     receivers = _built("receivers", parts["receivers"], found, keeper)
     limits = fill(Limits, parts["limits"], ("limits",), found)
-    reserve = fill(Reserve, parts["reserve"], ("reserve",), found)
-    history = fill(History, parts["history"], ("history",), found)
+    kept = {"reserve": Reserve, "retention": Retention, "history": History}
+    reserve, retention, history = (fill(kept[n], parts[n], (n,), found) for n in kept)
     access = fill(Access, parts["access"], ("access",), found)
     openid = fill(OpenId, parts["openid"], ("openid",), found)
     tls = fill(Tls, parts["tls"], ("tls",), found)
@@ -260,9 +262,10 @@ def _assembled(
     rules = compose(settings.tick, contracts, detectors, health, policies, flags, needs)
     data, packs = Path(settings.data), tuple(settings.packs)
     return Config(
-        rules, settings.profile, settings.dry_run, data, reserve, settings.listen, access, openid,
-        tls, packs, tuple(receivers), limits, tuple(sources), switches, asleep, tuple(reports),
-        history, actions, engine, log, tracing, metrics, files, keeper, written(root),
+        rules, settings.profile, settings.dry_run, data, reserve, retention, settings.listen,
+        access, openid, tls, packs, tuple(receivers), limits, tuple(sources), switches, asleep,
+        tuple(reports), history, actions, engine, log, tracing, metrics, files, keeper,
+        written(root),
     )  # fmt: skip
 
 

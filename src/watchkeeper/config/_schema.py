@@ -13,6 +13,7 @@ from watchkeeper.receivers import Limits
 from watchkeeper.reports import History, Schedule
 from watchkeeper.secret import Secret
 from watchkeeper.store.reserve import Reserve
+from watchkeeper.store.retention import Retention
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DOCUMENTS = ("config", "contract", "policy")
@@ -20,6 +21,7 @@ DOCUMENTS = ("config", "contract", "policy")
 SECTIONS = {
     "limits": Limits,
     "reserve": Reserve,
+    "retention": Retention,
     "history": History,
     "access": Access,
     "openid": OpenId,

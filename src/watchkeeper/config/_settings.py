@@ -23,6 +23,7 @@ dry_run: false
 tick: 1s
 data: ./watchkeeper-data
 reserve: {{}}
+retention: {{}}
 listen: 127.0.0.1:8470
 packs: [host@1, generic@1]
 access: {{}}
@@ -118,6 +119,9 @@ class Settings(BaseModel):
     reserve: dict[str, Any] = Field(
         description="What is left free of the disk of that folder: nothing more is taken in before "
         "it is reached, so that what was taken can be concluded."
+    )
+    retention: dict[str, Any] = Field(
+        description="How much of the journal is kept; all of it by default."
     )
     listen: Annotated[Listen, BeforeValidator(read_listen)] = Field(
         description="Where page, API, receivers and metrics answer: host:port."

@@ -150,9 +150,20 @@ def load(
 
 def flags(checkpoint: Checkpoint) -> Flags:
     """Return the feature flags that a checkpoint holds, without the rest of it."""
-    size = int.from_bytes(checkpoint.body[:8], "little")
-    header = json.loads(bytes(checkpoint.body[8 : 8 + size]))
+    header = _header(checkpoint)
     return Flags(header["rulebook"].get("flags", {}), header.get("flipped", {}))
+
+
+def document(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """Return the rulebook that a checkpoint holds, without the rest of it."""
+    found: Mapping[str, Any] = _header(checkpoint)["rulebook"]
+    return found
+
+
+def _header(checkpoint: Checkpoint) -> dict[str, Any]:
+    size = int.from_bytes(checkpoint.body[:8], "little")
+    header: dict[str, Any] = json.loads(bytes(checkpoint.body[8 : 8 + size]))
+    return header
 
 
 def _copied(value: Any, into: Any) -> Any:

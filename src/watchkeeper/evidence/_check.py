@@ -120,7 +120,8 @@ def _chained(pack: _Pack) -> tuple[int, Link]:
             begins = link.kind == "genesis" and link.seq == 1 and pack.facts["before"] == ""
             _expect(begins, "chain", "has no beginning, nor is there a checkpoint")
         elif count == 0:
-            holds = link.kind == "step" and link.at <= base["tick"]
+            made_anew = link.kind == "genesis" and link.seq == 1 and pack.facts["before"] == ""
+            holds = made_anew or (link.kind == "step" and link.at <= base["tick"])
             _expect(holds, "base.checkpoint", "does not stand where the chain begins")
         count, last = count + 1, link
     if last is None or count != pack.facts["links"]:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from watchkeeper import __version__, pipeline
+from watchkeeper.beginning import begun, named, reaches
 from watchkeeper.core import checkpoint
 from watchkeeper.core.fold import Fold, Reread
 from watchkeeper.core.state import BEGINNING
@@ -84,17 +85,22 @@ def make(
     follows from its journal.
 
     :raises NothingToRead: nothing was concluded in the window.
+    :raises Removed: the window begins before the journal does.
     :raises VerifyError: the ledger does not hold what the journal implies.
     """
     mark = ledger.watermark()
-    since = window[0] or Millis(0)
+    floor = journal.base()
+    if window[0] is not None:
+        reaches(journal, window[0])
+    since = window[0] or Millis(floor[0].tick + 1 if floor is not None else 0)
     until = min(window[1] or mark.tick, mark.tick) if mark is not None else since
     if mark is None or since > until:
         raise NothingToRead(
             "nothing was concluded in this window",
             hint="`watchkeeper status` says how far the house is",
         )
-    base = _base(journal, ledger, Fold(reread, engine), since, progress)
+    named(journal, ledger)
+    base = _base(journal, ledger, begun(journal, reread, engine), since, progress)
     chain = _chain(ledger, base, until)
     fold = Fold(reread, engine)
     start = BEGINNING
@@ -154,8 +160,9 @@ def _base(
 
     A checkpoint is made whenever half of the way that was left is done: a few dozen at most.
     """
-    kept: Checkpoint | None = None
-    held = steps(ledger.links())
+    floor = journal.base()
+    kept = floor[0] if floor is not None else None
+    held = steps(link for link in ledger.links() if kept is None or link.at > kept.tick)
     for entry in pipeline.entries(journal) if since else ():
         progress("prove", entry.offset)
         for step in fold.close(entry)[0]:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from watchkeeper.errors import CorruptionError, StoreError, StoreVersion
+from watchkeeper.journal._bases import Base, Bases
 from watchkeeper.journal._entry import (
     NO_KEYS,
     NO_SAMPLES,
@@ -55,6 +56,7 @@ class Prefix:
     :param offset: the last of them. :param arrived: when that came in. :param series: how many.
     :param damage: what ended them; empty when all of the journal is whole.
     :param lost: entries behind, which are not kept; None when they cannot be counted.
+    :param floor: the entry up to which a base stands for what retention removed.
     """
 
     offset: Offset = NOTHING
@@ -62,6 +64,7 @@ class Prefix:
     series: int = 0
     damage: str = ""
     lost: int | None = 0
+    floor: Offset = NOTHING
 
 
 class Former:
@@ -74,19 +77,21 @@ class Former:
         if not path.exists():
             raise StoreError(f"{path}: there is no journal", hint="name a data folder: --data")
         self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        self.bases = Bases(path)
         self._db.execute("pragma writable_schema=on")  # else a file that was cut is not read at all
-        self.found = Prefix()
+        self.found, self.base = Prefix(), None
         self.version, self.newest = LAYOUT.version, 0
         self._whole_head = False
         try:
             self.version = int(self._db.pragma("user_version"))
             self.newest = self._one('select max("offset") from entry') or 0
+            self.base = self._begins(self._one(SQL["first"]) or 1)
             head = self._db.execute(SQL["head"]).fetchall()
             self._whole_head = not head and not self.newest
             for *facts, own, _ in head:
                 self._whole_head = facts_checksum(*facts) == own
                 self.newest = max(self.newest, int(str(facts[0])))
-        except apsw.Error as error:
+        except (apsw.Error, CorruptionError) as error:
             self.found.damage, self.found.lost = str(error), None
         if self.version > LAYOUT.version:
             self.close()
@@ -133,6 +138,34 @@ class Former:
         """Release the file."""
         self._db.close(True)
 
+    def _begins(self, first: int) -> Base | None:
+        """Return the base before the oldest entry, and stand there."""
+        bases = self.bases.known() if first > 1 else []
+        base = next((one for one in bases if one.offset >= first - 1), None)
+        if base is not None:
+            self.bases.checkpoint(base)
+            self.found = Prefix(base.offset, base.arrived, base.series, floor=base.offset)
+        return base
+
+    def series(self) -> Iterator[Block]:
+        """Yield the series of the entries that retention removed."""
+        known = 0
+        while self.base is not None and known < self.base.series:
+            rows = self._db.execute(SQL["block"], (known,)).fetchall()
+            _expect(len(rows) == 1, f"series {known} is missing")
+            block = Block._make(rows[0])
+            known += unseal_block(block).num_rows
+            yield block
+
+    def sources(self) -> dict[str, tuple[str, int]]:
+        """Return where sources stood by the time the journal begins, and have not moved since."""
+        found = dict[str, tuple[str, int]]()
+        rows: list[Any] = self._db.execute(SQL["sources"]).fetchall() if self.base else []
+        for name, cursor, offset, own in rows:
+            if offset <= self.found.floor and facts_checksum(name, cursor, offset) == own:
+                found[name] = (cursor, offset)
+        return found
+
     def _row(self, found: Prefix) -> Row | None:
         rows = self._db.execute(
             'select * from entry where "offset" = ?', (found.offset + 1,)
@@ -168,10 +201,11 @@ def copied(
     :param last: whether to end before this entry.
     :param rewrite: makes today's controls of older ones; what was seen is never changed.
     """
-    kept, cursors = Prefix(), dict[str, tuple[str, int]]()
+    kept, cursors = replace(former.found), former.sources()
     group: list[Row] = []
     file = StoreFile(target, LAYOUT)
     try:
+        _founded(former, file)
         for row in former.rows():
             if last(row.stored):
                 break
@@ -188,9 +222,27 @@ def copied(
         _store(file, group, kept, cursors)
     finally:
         file.close()
+    _based(former, target, kept.offset)
     kept.damage = former.found.damage
     kept.lost = max(former.newest - kept.offset, 0) if former.found.lost is not None else None
     return kept
+
+
+def _founded(former: Former, file: StoreFile) -> None:
+    """Write down the series of what retention removed."""
+    if former.base is None:
+        return
+    with file.transaction() as db:
+        for block in former.series():
+            db.execute(SQL["add_series"], block)
+
+
+def _based(former: Former, target: Path, last: Offset) -> None:
+    """Let the new journal have the bases of what it holds."""
+    bases = Bases(target)
+    for base in former.bases.known():
+        if base.offset <= last:
+            bases.put(base, [former.bases.checkpoint(base)[0].body])
 
 
 def _today(former: Former, row: Row, rewrite: Rewrite | None) -> Row:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from watchkeeper.errors import CorruptionError
+from watchkeeper.errors import CorruptionError, Removed
+from watchkeeper.journal._bases import HINT, Base, Bases
 from watchkeeper.journal._columns import Columns, ordered
 from watchkeeper.journal._entry import (
     NO_KEYS,
@@ -28,12 +29,22 @@ from watchkeeper.journal._entry import (
 from watchkeeper.journal._numbers import Numbers
 from watchkeeper.journal._recent import Recent
 from watchkeeper.journal._schema import LAYOUT, SQL
-from watchkeeper.model import SAMPLES, Checked, Control, Cursor, Entry, Millis, Offset
+from watchkeeper.model import (
+    SAMPLES,
+    Checked,
+    Checkpoint,
+    Control,
+    Cursor,
+    Entry,
+    Millis,
+    Offset,
+)
 from watchkeeper.store.file import StoreFile
 from watchkeeper.store.reserve import NOTHING, Reserve
 
 PAGE_ENTRIES = 8  # read at once: a few megabytes at most
 PAGE_BLOCKS = 256
+CUT_ENTRIES = 64  # removed in one transaction: appends go on in between
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class SqliteJournal:
     """An open journal (see `Journal`). Any thread may read; appends take turns."""
 
     def __init__(self, file: StoreFile, recent: int) -> None:
-        self._file = file
+        self._file, self._bases = file, Bases(file.path)
         self._appending = threading.Lock()
         self._recent = Recent(recent)
         self._columns: Columns | None = None
@@ -146,6 +157,8 @@ class SqliteJournal:
             yield from recent
             return
         offset, head = int(after), self._stored_head().offset
+        if offset + 1 < self.first() and limit > 0:
+            raise self._removed(offset + 1)
         for entry in self._pages(SQL["read"], offset, limit):
             self._expect(entry.offset == offset + 1, f"entry {offset + 1} is missing")
             offset, limit = entry.offset, limit - 1
@@ -165,6 +178,55 @@ class SqliteJournal:
             for control in json.loads(text):
                 if control[0] == kind:
                     yield Millis(arrived), Control(*control)
+
+    def first(self) -> Offset:
+        """Return the offset of the oldest entry there is; 1 when none was removed."""
+        return Offset(self._file.query(SQL["first"])[0][0] or 1)
+
+    def bases(self) -> list[Base]:
+        """Return the states that are kept to begin with, oldest first."""
+        return self._bases.known()
+
+    def base(self) -> tuple[Checkpoint, str] | None:
+        """Return the state before the oldest entry, with its SHA-256; None before the first."""
+        first = self.first()
+        if first == 1:
+            return None
+        for base in self._bases.known():
+            if base.offset >= first - 1:
+                return self._bases.checkpoint(base)
+        raise CorruptionError(
+            f"{self._file.path}: it begins with entry {first}; the state before that is missing",
+            hint=HINT,
+        )
+
+    def state(self, base: Base) -> tuple[Checkpoint, str]:
+        """Return one of them, with its SHA-256."""
+        return self._bases.checkpoint(base)
+
+    def keep(self, base: Base, pieces: Iterable[bytes], name: Callable[[str], object]) -> None:
+        """Keep a state to begin with, durably."""
+        self._bases.put(base, pieces, name)
+
+    def size(self, after: Offset, until: Offset) -> int:
+        """Return how many bytes the entries of a range take."""
+        return int(self._file.query(SQL["size"], (int(after), int(until)))[0][0])
+
+    def cut(self, until: Base, go_on: Callable[[], bool] = lambda: True) -> bool:
+        """Remove the entries up to a base, a few at a time; return whether all are gone."""
+        assert until.offset < self.head(), "the newest entry always stays"
+        self._bases.checkpoint(until)
+        while go_on():
+            with self._file.unread() as nobody_reads:
+                if not nobody_reads:
+                    return False
+                first = self.first()
+                if first > until.offset:
+                    self._bases.drop(until.offset)
+                    return True
+                with self._file.transaction() as db:
+                    db.execute(SQL["cut"], (min(int(until.offset), first + CUT_ENTRIES - 1),))
+        return False
 
     def cursor(self, source: str) -> Cursor | None:
         """Return the cursor of the last durable batch of a source."""
@@ -275,6 +337,19 @@ class SqliteJournal:
             self._expect(whole, f"source {name!r} does not match its checksum")
         self._expect(head is None or head.sources == len(rows), "a source is missing")
         return {name: Cursor(cursor) for name, cursor, _, _ in rows}
+
+    def _removed(self, offset: int) -> Exception:
+        first = self.first()
+        if any(base.offset >= first - 1 for base in self._bases.known()):
+            return Removed(
+                f"{self._file.path}: entry {offset} was removed by retention; what there is begins"
+                f" with entry {first}",
+                hint="ask for what came later, or restore a backup that still has it",
+            )
+        return CorruptionError(
+            f"{self._file.path}: entry {offset} is missing",
+            hint="restore the journal from a backup",
+        )
 
     def _expect(self, whole: bool, what: str) -> None:
         if not whole:

@@ -69,6 +69,19 @@ select name, cursor, "offset", checksum from source order by name;
 -- A few entries after an offset, in order.
 select * from entry where "offset" > ? order by "offset" limit ?;
 
+-- name: first
+-- The oldest entry there is.
+select min("offset") from entry;
+
+-- name: size
+-- Bytes of the entries in a range; those of samples are not read for it.
+select coalesce(sum(length(controls) + length(rejected) + length(samples)), 0)
+from entry where "offset" > ? and "offset" <= ?;
+
+-- name: cut
+-- Remove the entries up to one. Series stay: their numbers are told once.
+delete from entry where "offset" <= ?;
+
 -- name: read_rejected
 -- A few entries after an offset that hold rejected samples, in order.
 select * from entry where "offset" > ? and n_rejected > 0 order by "offset" limit ?;

@@ -107,7 +107,9 @@ class Live(Shown):
             "rulebook": service.house.rulebook.digest,
             "restart_for": list(self._configured.restart_for),
             "journal": {
+                "first": service.house.journal.first(),
                 "head": service.house.journal.head(),
+                "retention": service.cutter.held or "ok",
                 "samples": service.journalled,
                 "pending": max(0, service.journalled - concluded),
             },

@@ -24,6 +24,7 @@ from watchkeeper.observe.metrics import PROCESS, family
 from watchkeeper.observe.settings import Exposed
 from watchkeeper.service import Service
 from watchkeeper.shown import Said
+from watchkeeper.store.placed import held_by
 from watchkeeper.store.reserve import Reserve
 
 STATES = tuple(State)
@@ -131,6 +132,8 @@ def _disk(told: Told) -> Iterator[Metric]:
         yield _one("disk_free_bytes", disk.f_bavail * disk.f_frsize)
         kept = told.reserve.kept(disk.f_blocks * disk.f_frsize)
         yield _one("disk_reserve_bytes", kept)
+        sizes = {name: held_by(told.folder, name) for name in ("journal", "ledger")}
+        yield _many("store_bytes", sizes)
 
 
 def _sources(told: Told) -> Iterator[Metric]:
@@ -179,6 +182,8 @@ def _progress(told: Told) -> Iterator[Metric]:
     head, tick = status["journal"]["head"], progress.tick
     yield _one("series", progress.series)
     yield _one("journal_entries", head)
+    yield _one("journal_first_entry", status["journal"]["first"])
+    yield _one("retention_held", float(status["journal"]["retention"] != "ok"))
     yield _one("ledger_lag_entries", max(0, head - progress.decided))
     yield _one("ledger_lag_seconds", (told.now - tick) / 1000 if tick else 0.0)
     last = told.service.house.ledger.head()

@@ -20,9 +20,10 @@ import structlog
 
 from watchkeeper import plugins
 from watchkeeper.bulk import versions
+from watchkeeper.core import checkpoint
 from watchkeeper.core.state import KEEP_EVERY, Rulebook
 from watchkeeper.live._making import Making
-from watchkeeper.model import REJECTS, Assessed, Counts, Millis, Offset
+from watchkeeper.model import REJECTS, Assessed, Counts, Millis, Offset, canonical
 from watchkeeper.reports import SUFFIXES, Facts, Findings, Schedule, gather
 from watchkeeper.reports._words import rfc3339
 from watchkeeper.reports.json import Json
@@ -156,6 +157,9 @@ class Reporter:
         """Return what telemetry was judged by at a time."""
         house = self._service.house
         head = house.journal.head()
+        base = house.journal.base() if not self._rulebooks else None
+        if base is not None:
+            self._rulebooks = [(Millis(0), canonical(checkpoint.document(base[0])))]
         found = house.journal.controls("rulebook", self._read)
         self._rulebooks += [(arrived, control.body) for arrived, control in found]
         self._read = head

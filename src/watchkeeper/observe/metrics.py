@@ -42,6 +42,8 @@ STAGES = {
                "Changed fields of the configuration that only a restart takes up."),
         Metric("disk_free_bytes", "gauge", "Room on the disk of journal and ledger."),
         Metric("disk_reserve_bytes", "gauge", "How much of that disk is kept free."),
+        Metric("store_bytes", "gauge",
+               "What a store takes of that disk, with all that is beside it.", ("store",)),
         Metric("disk_full", "gauge", "1 when the last look found no room above the reserve."),
         Metric("log_lines_total", "counter", "Lines of log, by level.", ("level",)),
         Metric("spans_total", "counter",
@@ -85,7 +87,11 @@ STAGES = {
                "Elapsed time of one round (decode, check, journal), entry (score), tick (conclude),"
                " step (commit), order (act) or gathering (report).",
                ("stage",), _FAST),
-        Metric("journal_entries", "gauge", "Entries in the journal."),
+        Metric("journal_entries", "gauge", "Number of the newest entry of the journal."),
+        Metric("journal_first_entry", "gauge",
+               "Number of its oldest entry: more than 1 once retention removed some."),
+        Metric("retention_held", "gauge",
+               "1 while entries that are due to be removed have to wait; status says for what."),
     ),
     "Score and decide": (
         Metric("scored_samples_total", "counter",

@@ -23,6 +23,7 @@ import structlog
 from watchkeeper import core
 from watchkeeper.core import Observed
 from watchkeeper.core.state import Rulebook, State
+from watchkeeper.cutting import Cutter
 from watchkeeper.errors import InputError, StoreError, StoreFull, WatchkeeperError
 from watchkeeper.features import Switchboard
 from watchkeeper.intake import Intake
@@ -32,6 +33,7 @@ from watchkeeper.pipeline import Decider
 from watchkeeper.service._collecting import Collecting
 from watchkeeper.service._house import House, Progress
 from watchkeeper.service._lanes import Lanes
+from watchkeeper.service._retention import retain
 from watchkeeper.service._steady import Steady
 from watchkeeper.sources import Reader, Source, pause
 
@@ -77,6 +79,7 @@ class Service:
         self._journalled = threading.Event()
         self._late = math.inf  # when draining must end; what is journalled then waits for a start
         self.features = Switchboard(lambda: self.house.rulebook.flags)
+        self.cutter = Cutter(house.journal, house.ledger, lambda: self.house.retention)
         self._complained: dict[str, float] = {}
         self._stages = {
             name: threading.Event() for name in ("collect", "ingest", "decide")
@@ -89,7 +92,7 @@ class Service:
         house, spent = self.house, self.progress.spent
         decider = Decider(
             house.journal, house.ledger, house.reread, house.engine, self.watch,
-            spent=spent, witness=self.witness,
+            spent=spent, witness=self.witness, kept=self.cutter.consider,
         )  # fmt: skip
         self.features.follow = lambda: decider.fold.state
         while decider.decide():
@@ -105,7 +108,8 @@ class Service:
         self.progress.started = self.clock()
         self._begin(decider.fold.rulebook)
         journal = self.house.journal
-        self.witness.belong(next(iter(journal.read(Offset(0), 1))), journal.head())
+        oldest = next(iter(journal.read(Offset(journal.first() - 1), 1)))
+        self.witness.belong(oldest, journal.head())
         self.intake.adopt(self.house.rulebook.contracts)
         self.intake.closed = ""
         self.ready.set()
@@ -114,6 +118,7 @@ class Service:
             self._thread("decide", self._decide, decider),
             self._thread("act", self._act),
         ]
+        self._thread("retention", retain, self.cutter, self.stop, self._complain)
         self._collect_from(self.house.sources)
         if self._once:
             self._joined([one.thread for one in self._collecting if one.thread], wait=True)

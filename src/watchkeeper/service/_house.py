@@ -17,6 +17,7 @@ from watchkeeper.model import Millis
 from watchkeeper.receivers import Limits, Receiver
 from watchkeeper.sources import Source
 from watchkeeper.stopwatch import Stopwatch
+from watchkeeper.store.retention import Retention
 
 
 @dataclass
@@ -34,6 +35,7 @@ class House:
     switches: Mapping[str, Switch] = field(default_factory=dict)  # of sources, by name
     identity: Identity = field(default_factory=Identity)
     receivers: Sequence[Receiver] = ()
+    retention: Retention = field(default_factory=Retention)
 
 
 @dataclass

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from watchkeeper.errors import (
 )
 from watchkeeper.store.checkpoints import Checkpoints
 from watchkeeper.store.layout import Layout
-from watchkeeper.store.lock import let_go, take
+from watchkeeper.store.lock import hold, let_go, take, unread
 from watchkeeper.store.rescue import beside, mark, rescue, sync
 from watchkeeper.store.reserve import NOTHING, Reserve, Room, give_up_ballast
 
@@ -80,7 +81,7 @@ class StoreFile:
         self._writing, self._reading = threading.RLock(), threading.Lock()
         self._writer: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
-        self._lock = -1
+        self._lock = self._hold = -1
         self._wal_pages, self._checkpoint_at = 0, CHECKPOINT_PAGES
         self._failure = ""
         self._room = Room(path.parent, reserve)
@@ -96,12 +97,21 @@ class StoreFile:
         """Why nothing is accepted until the store is opened again; empty when all is well."""
         return self._failure
 
+    def unread(self) -> AbstractContextManager[bool]:
+        """Keep other processes from beginning to read; say whether none does."""
+        return unread(self._lock)
+
     def claim(self) -> None:
         """Return if there is room for more than what is owed already.
 
         :raises StoreFull: no more than the reserve is left.
         """
-        self._room.claim()
+        self._room.claim(self._spare)
+
+    def _spare(self) -> int:
+        """Return the bytes of the file that hold nothing, and are used again first."""
+        ((pages,),) = self.query("pragma freelist_count")
+        return int(pages) * PAGE_BYTES
 
     def _open(self) -> None:
         self._checkpoints = Checkpoints(
@@ -118,6 +128,8 @@ class StoreFile:
                     f"{self.path}: there is no {self._layout.name}",
                     hint="run the service once, or --data",
                 )
+            else:
+                self._hold = hold(self.path)
             self._reader = self._open_reader()
             self._check_layout(self._reader)
         except (*TROUBLE, OSError) as error:
@@ -211,6 +223,9 @@ class StoreFile:
             lock, self._lock = self._lock, -1
             if lock >= 0:
                 let_go(lock)
+            held, self._hold = self._hold, -1
+            if held >= 0:
+                os.close(held)
 
     def _part_from(self, writer: apsw.Connection) -> None:
         """Leave everything in the database file, with no WAL beside it, if the disk allows."""

@@ -41,6 +41,15 @@ def placed(path: Path) -> Iterator[BinaryIO]:
             beside.unlink(missing_ok=True)
 
 
+def held_by(data: Path, store: str) -> int:
+    """Return the bytes that one store of a data folder takes, with all that is beside it."""
+    size = 0
+    for path in [*data.glob(f"{store}.sqlite*"), *data.glob(f"{store}.sqlite.*/*")]:
+        with suppress(OSError):  # gone meanwhile
+            size += path.stat().st_size if path.is_file() else 0
+    return size
+
+
 def sync(path: Path) -> None:
     """Force a file or a folder to the disk."""
     handle = os.open(path, os.O_RDONLY)

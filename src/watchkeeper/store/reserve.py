@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,8 +70,11 @@ class Room:
         self._due = 0.0  # when to look next
         self._lacking = ""
 
-    def claim(self) -> None:
+    def claim(self, spare: Callable[[], int] = lambda: 0) -> None:
         """Return if more may be stored.
+
+        :param spare: bytes of the store's file that hold nothing: they stand for up to half of
+            the reserve, because what is written there takes nothing of the disk.
 
         :raises StoreFull: no more than the reserve is left.
         """
@@ -80,16 +84,16 @@ class Room:
         if now >= self._due:
             self._due = now + self._reserve.interval
             with contextlib.suppress(OSError):  # a folder that went away: the store will say so
-                self._look()
+                self._look(spare)
         if self._lacking:
             raise StoreFull(self._lacking, hint="free space on this disk; nothing else is needed")
 
-    def _look(self) -> None:
+    def _look(self, spare: Callable[[], int]) -> None:
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize
         kept = self._reserve.kept(disk.f_blocks * disk.f_frsize)
         self._lacking = ""
-        if free < kept:
+        if free < kept and free + min(spare(), kept // 2) < kept:
             self._lacking = (
                 f"{self._folder}: {free >> 20} MiB of this disk are free,"
                 f" {kept >> 20} MiB are kept in reserve; nothing was stored"

@@ -104,7 +104,7 @@ def finish(data: Path) -> bool:
             _move(data / f"{name}{end}", kept / f"{name}{end}")
         sync(data)
         file.crash_point("swap.aside")
-        (data / name).parent.mkdir(mode=0o700, exist_ok=True)
+        (data / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new.rename(data / name)
         sync((data / name).parent)
         file.crash_point("swap.placed")

@@ -1,7 +1,8 @@
 """A copy of a data folder that stands alone, made while the house runs.
 
-The accounts are copied first, then the ledger, then the journal, each as it is at one moment: so
-the journal holds at least what the ledger has concluded, and the ledger what the accounts name.
+Reports and history are copied first, then the accounts, the ledger and the journal, each as it is
+at one moment: so the journal holds at least what the ledger has concluded, and the ledger what the
+others name.
 """
 
 from __future__ import annotations
@@ -21,18 +22,22 @@ from typing import Any
 from watchkeeper import __version__, pipeline, plugins
 from watchkeeper.errors import BackupError, OutputError, StoreError, StoreLocked
 from watchkeeper.journal import Journal
+from watchkeeper.journal._bases import Bases
 from watchkeeper.ledger import Ledger
 from watchkeeper.model import Millis, canonical
 from watchkeeper.store import file, swap
 from watchkeeper.store.copy import copy
-from watchkeeper.store.lock import let_go, take
+from watchkeeper.store.lock import held, let_go, take
 from watchkeeper.store.placed import sync
+from watchkeeper.store.shelf import Shelf
 
 SCHEMA = "watchkeeper.backup/1"
 MANIFEST = "manifest.json"
 STORES = ("accounts.sqlite", "ledger.sqlite", "journal.sqlite")  # in this order
-PLAIN = ("keys/ledger.key", "keys/evidence.key", "objectives.json")
+PLAIN = ("keys/ledger.key", "keys/evidence.key", "objectives.json", "configuration.json")
+SHELVES = ("reports", "history")  # what was made and is kept: a folder a thing, see `store.shelf`
 HEAD = "ledger.sqlite.head"
+JOURNAL = "journal.sqlite"
 PIECE = 1 << 20
 
 Tell = Callable[[str, int, int | None], None]
@@ -79,7 +84,7 @@ def back_up(data: Path, to: Path, now: Millis, tell: Tell = silent) -> Manifest:
     if not (data / "journal.sqlite").exists():
         raise StoreError(f"{data}: there is no journal", hint="name a data folder: --data")
     beside = to.with_name(f"{to.name}.partial")
-    with _fresh(beside):
+    with _fresh(beside), held(data / JOURNAL):
         try:
             manifest = _filled(data, beside, now, tell)
             file.crash_point("backup.filled")
@@ -122,6 +127,8 @@ def _filled(data: Path, beside: Path, now: Millis, tell: Tell) -> Manifest:
             (beside / name).parent.mkdir(mode=0o700, exist_ok=True)
             shutil.copyfile(data / name, beside / name)
             (beside / name).chmod(0o600)
+    for name in SHELVES:
+        _shelf(Shelf(data / name), beside / name)
     for name in STORES:
         if name == "ledger.sqlite" and (data / HEAD).exists():
             shutil.copyfile(data / HEAD, beside / HEAD)  # before its ledger: it may lag, not lead
@@ -129,6 +136,7 @@ def _filled(data: Path, beside: Path, now: Millis, tell: Tell) -> Manifest:
         if (data / name).exists():
             copy(data / name, beside / name, partial(tell, name.removesuffix(".sqlite")))
             file.crash_point("backup.copied")
+    _bases(data, beside)
     entries, arrived, links, head = _sound(beside, tell)
     files = {}
     for path in sorted(path for path in beside.rglob("*") if path.is_file()):
@@ -138,6 +146,26 @@ def _filled(data: Path, beside: Path, now: Millis, tell: Tell) -> Manifest:
     for path in [*beside.rglob("*"), beside]:
         sync(path)
     return manifest
+
+
+def _shelf(shelf: Shelf, beside: Path) -> None:
+    """Copy what was made, before the ledger that names it; what goes meanwhile is left out."""
+    for name in shelf.names():
+        for stamp in shelf.stamps(name):
+            there, copied = shelf.folder / name / stamp, beside / name / stamp
+            try:
+                shutil.copytree(there, copied, copy_function=shutil.copyfile)
+            except (FileNotFoundError, shutil.Error):
+                if there.exists():
+                    raise
+                shutil.rmtree(copied, ignore_errors=True)
+
+
+def _bases(data: Path, beside: Path) -> None:
+    """Copy the states that stand for what retention removed of the journal, if it has any."""
+    there, copied = Bases(data / JOURNAL), Bases(beside / JOURNAL)
+    for base in there.known():
+        copied.put(base, [there.checkpoint(base)[0].body])
 
 
 def _sound(folder: Path, tell: Tell) -> tuple[int, Millis, int, str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from watchkeeper import pipeline
+from watchkeeper.beginning import begun
 from watchkeeper.core.fold import Fold, Reread
 from watchkeeper.engines import Engine
 from watchkeeper.journal import Journal
@@ -43,8 +44,9 @@ class Machine:
 class History:
     """What the folder says of itself, in all and by day.
 
-    :param disk: bytes of journal and ledger. :param lived: ms from the first to the last arrival.
-    :param rate: samples a second, of late. :param entries_a_day: of late.
+    :param disk: bytes of journal and ledger. :param ledger: bytes of the ledger alone.
+    :param first: the oldest entry that retention left.
+    :param lived: ms from the first to the last arrival. :param rate: samples a second, of late. :param entries_a_day: of late.
     :param series_a_day: new ones, of late. :param score_cost: seconds of a processor a sample, for
         scoring and concluding only.
     """
@@ -54,6 +56,8 @@ class History:
     series: int
     entities: int
     disk: int
+    ledger: int
+    first: int
     lived: int
     window: int
     rate: float
@@ -94,20 +98,28 @@ class Capacity:
         return min(coming, key=lambda one: one.days or 0.0, default=None)
 
 
-def history(journal: Journal, ledger: Ledger, disk: int, reread: Reread, engine: Engine) -> History:
+def history(
+    journal: Journal,
+    ledger: Ledger,
+    sizes: tuple[int, int],
+    reread: Reread,
+    engine: Engine,
+) -> History:
     """Look through a folder, at a bounded number of its entries.
 
-    :param disk: bytes of journal and ledger. :raises StoreVersion: another release wrote it.
+    :param sizes: bytes of journal and ledger. :raises StoreVersion: another release wrote it.
     """
+    disk = sum(sizes)
     head = int(journal.head())
-    first, last = _at(journal, 1), _at(journal, head)
+    oldest = int(journal.first())
+    first, last = _at(journal, oldest), _at(journal, head)
     if first is None or last is None:
-        return History(0, 0, 0, 0, disk, 0, 0, 0.0, 0.0, 0.0, None)
+        return History(0, 0, 0, 0, disk, sizes[1], 1, 0, 0, 0.0, 0.0, 0.0, None)
     lived = last.arrived - first.arrived
-    begin = _since(journal, head, last.arrived - min(DAY, lived))
+    begin = _since(journal, oldest, head, last.arrived - min(DAY, lived))
     there = _at(journal, begin) or first
     window = max(last.arrived - there.arrived, 1)
-    newest = list(pipeline.entries(journal, Offset(max(begin - 1, head - LOOKED, 0))))
+    newest = list(pipeline.entries(journal, Offset(max(begin - 1, head - LOOKED, oldest - 1))))
     span = max(newest[-1].arrived - newest[0].arrived, 1)
     series = last.first + last.new.num_rows
     return History(
@@ -116,12 +128,14 @@ def history(journal: Journal, ledger: Ledger, disk: int, reread: Reread, engine:
         series=series,
         entities=len(ledger.health()),
         disk=disk,
+        ledger=sizes[1],
+        first=oldest,
         lived=lived,
         window=window,
         rate=sum(one.samples.num_rows for one in newest) * 1000 / span,
         entries_a_day=(head - begin) * DAY / window,
         series_a_day=(series - there.first - there.new.num_rows) * DAY / window,
-        score_cost=_scored(journal, Fold(reread, engine)),
+        score_cost=_scored(journal, begun(journal, reread, engine)),
     )
 
 
@@ -129,7 +143,7 @@ def capacity(past: History, machine: Machine) -> Capacity:
     """Say what it costs and which limit comes first; a pure function of what was measured."""
     found = Capacity(past, machine)
     found.costs = {
-        "disk_bytes_per_sample": _per(past.disk, past.samples),
+        "disk_bytes_per_sample": _per(past.disk, past.samples) if past.first == 1 else None,
         "score_cpu_seconds_per_million_samples": (
             past.score_cost * 1e6 if past.score_cost is not None else None
         ),
@@ -151,9 +165,17 @@ def capacity(past: History, machine: Machine) -> Capacity:
 
 def _disk(found: Capacity, short: bool) -> None:
     past = found.history
-    grows = past.disk / past.entries * past.entries_a_day if past.entries else 0.0
+    growing = past.disk if past.first == 1 else past.ledger  # else retention bounds the journal
+    grows = growing / past.entries * past.entries_a_day if past.entries else 0.0
+    if past.first > 1:
+        found.unknown.append(
+            "disk a sample: retention removed entries; the forecast counts what the ledger grows by"
+        )
     days = found.machine.disk_free / grows if grows > 0 and not short else None
-    advice = "move the data folder to a larger disk, or lengthen intervals of sources"
+    advice = (
+        "move the data folder to a larger disk, bound the journal (`retention:`), or lengthen"
+        " intervals of sources"
+    )
     whole = past.disk + found.machine.disk_free
     found.limits.append(Limit("disk", past.disk, whole, "bytes", days, advice))
 
@@ -197,9 +219,9 @@ def _at(journal: Journal, offset: int) -> Entry | None:
     return next(iter(journal.read(Offset(offset - 1), 1)), None) if offset > 0 else None
 
 
-def _since(journal: Journal, head: int, at: int) -> int:
+def _since(journal: Journal, low: int, head: int, at: int) -> int:
     """Return the first entry that arrived at a time or later; arrivals only grow."""
-    low, high = 1, head
+    high = head
     while low < high:
         middle = (low + high) // 2
         entry = _at(journal, middle)

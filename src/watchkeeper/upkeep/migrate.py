@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from watchkeeper.core import checkpoint
 from watchkeeper.core.fold import Reread
 from watchkeeper.engines import Engine
-from watchkeeper.errors import CorruptionError, VerifyError
+from watchkeeper.errors import CorruptionError, StoreVersion, VerifyError
 from watchkeeper.journal._former import Former
 from watchkeeper.journal._schema import LAYOUT
 from watchkeeper.ledger._former import believed
@@ -52,6 +53,7 @@ def plan(data: Path, carry_on: CarryOn, tell: Tell = silent) -> Plan:
     swap.unfinished(data)
     former, old = Former(data / "journal.sqlite"), []
     try:
+        _cut(former, carry_on)
         for row in former.rows():
             tell("look", row.stored.offset, former.newest)
             for kind, _, body in json.loads(row.stored.controls):
@@ -72,6 +74,22 @@ def plan(data: Path, carry_on: CarryOn, tell: Tell = silent) -> Plan:
             hint="restore a backup; a ledger that does not hold is not carried on",
         )
     return Plan(former.version, LAYOUT.version, int(former.found.offset), tuple(old))
+
+
+def _cut(former: Former, carry_on: CarryOn) -> None:
+    """Return if what stands for entries that retention removed needs no carrying on.
+
+    :raises StoreVersion: it does, and they are not there to derive it again from.
+    """
+    if former.base is None:
+        return
+    document = checkpoint.document(former.bases.checkpoint(former.base)[0])
+    if carry_on(document) is not document or former.version != LAYOUT.version:
+        raise StoreVersion(
+            f"retention removed the journal up to entry {former.base.offset}, so its state cannot"
+            " be derived again by the methods of this release",
+            hint="keep this folder for the release that wrote it, and begin another",
+        )
 
 
 def migrate(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from watchkeeper import __version__, pipeline, plugins
+from watchkeeper.beginning import BASE, told
 from watchkeeper.core.fold import Reread
 from watchkeeper.engines import Engine
 from watchkeeper.journal import Journal
-from watchkeeper.ledger import Ledger
+from watchkeeper.ledger import Ledger, Link
 from watchkeeper.ledger._former import Believed
 from watchkeeper.model import Millis, Offset, Order, Receipt, canonical
 
@@ -63,6 +64,7 @@ def rebuild(
         notes = [note for note in before.notes if note.kind != ACCESS]
         for note in notes:
             ledger.note(note.kind, note.at, note.body)
+        _name(journal, ledger, notes, now)
         kept, left, closed = _deliveries(ledger, before, now)
         steps, differ = _compared(ledger, before)
         done = Rebuilt(steps, differ, kept, len(notes), left, closed)
@@ -73,6 +75,15 @@ def rebuild(
     finally:
         ledger.close()
     return done
+
+
+def _name(journal: Journal, ledger: Ledger, notes: Sequence[Link], now: Millis) -> None:
+    """Name the states that stand for what retention removed, where no note that is kept does."""
+    known = {note.body for note in notes if note.kind == BASE}
+    for base in journal.bases():
+        said = told(base, journal.state(base)[1])
+        if said not in known:
+            ledger.note(BASE, now, said)
 
 
 def _deliveries(ledger: Ledger, before: Believed, now: Millis) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ from watchkeeper.access.accounts import FILE, Accounts
 from watchkeeper.core.fold import Reread
 from watchkeeper.engines import Engine
 from watchkeeper.errors import CorruptionError
+from watchkeeper.journal._bases import Bases
 from watchkeeper.journal._former import Former, Prefix, Rewrite, copied
 from watchkeeper.ledger._former import believed
 from watchkeeper.model import Millis
@@ -48,7 +49,7 @@ def remake(
     folder = swap.begin(data)
     try:
         prefix = _journal(data, folder, rewrite, tell) if journal_too else None
-        if prefix is not None and not prefix.offset:
+        if prefix is not None and prefix.offset == prefix.floor:
             raise CorruptionError(
                 f"{data / 'journal.sqlite'}: {prefix.damage}; not one entry is whole",
                 hint="restore a backup",
@@ -66,6 +67,8 @@ def remake(
             accounts = Accounts(data)
             accounts.unlink()
             accounts.close()
+        if prefix is not None:  # what they knew is no longer what the journal says
+            Bases(data / "journal.sqlite").drop_after(prefix.offset)
         return Remade(prefix, rebuilt, swap.commit(data, aside))
     finally:
         swap.drop(data)

@@ -19,6 +19,7 @@ from watchkeeper.upkeep.backup import Manifest, Tell, opened, read_manifest, sha
 from watchkeeper.upkeep.rebuild import KIND, Rebuilt, rebuild
 
 IGNORED = {"lost+found"}  # a disk of its own may be mounted at the folder
+BASES = "journal.sqlite.bases/"
 REBUILT = ("journal.sqlite", "ledger.sqlite", "ledger.sqlite.head")
 
 
@@ -110,7 +111,7 @@ def _fetched(
         if not inside or not path.is_file() or path.is_symlink():
             raise BackupError(f"{path}: it is missing", hint="take another backup")
         into: Path | None = target
-        if until is not None and name in REBUILT:
+        if until is not None and (name in REBUILT or name.startswith(BASES)):
             into = None
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.stat().st_size != size or sha256(path, into) != digest:
@@ -135,7 +136,7 @@ def _up_to(
         )  # fmt: skip
     finally:
         former.close()
-    if prefix.damage or not prefix.offset:
+    if prefix.damage or prefix.offset == prefix.floor:
         raise BackupError(
             f"{source}: {prefix.damage or 'nothing is as old as that'}",
             hint="take another backup, or another moment",
