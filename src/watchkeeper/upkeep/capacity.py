@@ -46,7 +46,8 @@ class History:
 
     :param disk: bytes of journal and ledger. :param ledger: bytes of the ledger alone.
     :param first: the oldest entry that retention left.
-    :param lived: ms from the first to the last arrival. :param rate: samples a second, of late. :param entries_a_day: of late.
+    :param lived: ms from the first to the last arrival. :param rate: samples a second, of late.
+    :param entries_a_day: of late.
     :param series_a_day: new ones, of late. :param score_cost: seconds of a processor a sample, for
         scoring and concluding only.
     """
