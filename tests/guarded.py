@@ -48,7 +48,8 @@ class Furnished(House):
         }
         self.said["targets"]["edge"][0] |= {"error": "", "succeeded": None, "duration": 0.0}
         self.said |= {
-            "version": "0", "rulebook": self.rulebook.digest, "journal": {"head": 0},
+            "version": "0", "rulebook": self.rulebook.digest,
+            "journal": {"head": 0, "first": 1, "retention": "ok"},
             "watermark": None, "entities": 0, "waiting": {"items": 0, "bytes": 0}, "requests": {},
             "counts": dict.fromkeys(("accepted", "scored", "duplicate", "late"), 0),
             "traffic": dict.fromkeys(("offered", "accepted", "rejected", "shed"), 0),

@@ -70,7 +70,9 @@ def test_status_tells_the_worst_first(site, capsys):
     text = shown(capsys, "status", "--data", site / "data")
     assert "samples 719 accepted, 1 rejected" in text
     assert text.index("host:web-2") < text.index("host:web-1")
-    assert all(len(line) <= 100 for line in text.splitlines())
+    *table, command = text.splitlines()
+    assert all(len(line) <= 100 for line in table)
+    assert command == f"why, in full: watchkeeper explain host:web-2 --data {site / 'data'}"
 
 
 def test_status_speaks_to_nagios(site, tmp_path, capsys):

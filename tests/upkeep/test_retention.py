@@ -8,6 +8,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -277,6 +278,7 @@ def test_a_cut_journal_whose_methods_are_older_is_not_carried_on_silently(cut, t
 
 def test_a_house_looks_again_and_again_and_tells_what_it_removed_or_could_not(monkeypatch):
     monkeypatch.setattr(service_retention, "LOOK", 0.01)
+    monkeypatch.setattr(service_retention, "log", structlog.get_logger())  # no earlier one's sink
     stop, told = threading.Event(), []
     answers = iter([None, CorruptionError("torn"), Base(Offset(7), *[Millis(1)] * 2, 1, 1)])
 
