@@ -116,15 +116,11 @@ def load(
 
     :raises CorruptionError: the bytes make no sense.
     """
+    header, at = _header(checkpoint)
     body = memoryview(checkpoint.body)
-    size = int.from_bytes(body[:8], "little")
-    try:
-        header = json.loads(bytes(body[8 : 8 + size]))
-    except ValueError as error:
-        raise CorruptionError(f"checkpoint at tick {checkpoint.tick}: {error}") from error
     if header["schema"] != SCHEMA:
         return None
-    parts, at = {}, 8 + size
+    parts = {}
     for name, length in header["parts"]:
         parts[name] = bytes(body[at : at + length])
         at += length
@@ -150,20 +146,26 @@ def load(
 
 def flags(checkpoint: Checkpoint) -> Flags:
     """Return the feature flags that a checkpoint holds, without the rest of it."""
-    header = _header(checkpoint)
+    header, _ = _header(checkpoint)
     return Flags(header["rulebook"].get("flags", {}), header.get("flipped", {}))
 
 
 def document(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """Return the rulebook that a checkpoint holds, without the rest of it."""
-    found: Mapping[str, Any] = _header(checkpoint)["rulebook"]
+    found: Mapping[str, Any] = _header(checkpoint)[0]["rulebook"]
     return found
 
 
-def _header(checkpoint: Checkpoint) -> dict[str, Any]:
-    size = int.from_bytes(checkpoint.body[:8], "little")
-    header: dict[str, Any] = json.loads(bytes(checkpoint.body[8 : 8 + size]))
-    return header
+def _header(checkpoint: Checkpoint) -> tuple[dict[str, Any], int]:
+    """Return the header, and where the parts begin.
+
+    :raises CorruptionError: the bytes make no sense.
+    """
+    begin = 8 + int.from_bytes(checkpoint.body[:8], "little")
+    try:
+        return json.loads(bytes(checkpoint.body[8:begin])), begin
+    except ValueError as error:
+        raise CorruptionError(f"checkpoint at tick {checkpoint.tick}: {error}") from error
 
 
 def _copied(value: Any, into: Any) -> Any:
