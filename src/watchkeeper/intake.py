@@ -15,7 +15,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -33,13 +33,14 @@ from watchkeeper.errors import (
 from watchkeeper.identity import Identity
 from watchkeeper.journal import Journal
 from watchkeeper.key_table import KeyTable
+from watchkeeper.memory import PUSHED, Budget
 from watchkeeper.model import Batch, Checked, Control, Millis
 from watchkeeper.observe.spans import Context, Working
 from watchkeeper.observe.witness import Witness
 from watchkeeper.pipeline import Offer
 from watchkeeper.receivers import Decoder, Delivery, Limits, Outcome, Received, Receiver, faults
 from watchkeeper.stopwatch import Stopwatch
-from watchkeeper.traffic import Gathering, Quota, Traffic
+from watchkeeper.traffic import Gathering, Met, Quota, Traffic
 
 log = structlog.get_logger("watchkeeper")
 
@@ -89,6 +90,7 @@ class Intake:
         self._contracts: Sequence[Contract] = ()
         self._known = Known(())
         self._decoders: dict[tuple[str, str], Decoder] = {}
+        self._met, self.memory = Met(), Budget(self.limits.memory)
         self._quotas: dict[str, Quota] = {}
         self._items: deque[_Item] = deque()
         self._bytes = 0  # of requests, read in part or waiting
@@ -107,6 +109,7 @@ class Intake:
         What tenants have used up stays used up; decoders learn the series they meet anew.
         """
         self.limits = limits
+        self.memory.hold_to(limits.memory)
         self._decoders.clear()
         for quota in self._quotas.values():
             quota.limits = limits
@@ -145,6 +148,8 @@ class Intake:
         with self._changed:
             if self._bytes + size > self.limits.waiting:
                 raise Overloaded("too much is waiting to be stored", retry_after=AGAIN)
+            if not self.memory.room(size, PUSHED):
+                raise Overloaded("too little memory is left", retry_after=AGAIN)
             self._bytes += size
 
     def release(self, size: int) -> None:
@@ -174,10 +179,12 @@ class Intake:
         self._put(item)
 
     def offer(self, batch: Batch, arrived: Millis, told: Told) -> bool:
-        """Let a source's batch wait for its round; False while too much waits.
+        """Let a source's batch wait for its round; False while too much waits, or memory is short.
 
         One batch may always wait, however large: the source has it in memory already.
         """
+        if not self.memory.room(0):
+            return False
         size = _held(batch)
         with self._changed:
             if self._sources and self._sources + size > SOURCES_WAITING:
@@ -307,8 +314,17 @@ class Intake:
                 outcome = Overloaded("no memory is left for this", retry_after=AGAIN)
         if item.batch is None:
             self._tell(item, outcome)
-            return
-        self._quota(delivery.tenant).spend(item.batch.offered)
+        elif self._affordable(item.batch):
+            self._quota(delivery.tenant).spend(item.batch.offered)
+        else:
+            del self._decoders[name]  # and the series it has just met, which are to be met anew
+            self._shed(item, item.batch, Overloaded("too little memory is left", retry_after=AGAIN))
+            item.batch = None
+
+    def _affordable(self, batch: Batch) -> bool:
+        """Whether there is memory for the series that a decoder has met for the first time."""
+        new = self._met.new(batch.keys)
+        return not new or self.memory.promise(new, self._journal.head() + 1)
 
     def _allowance(self, item: _Item) -> Callable[[int], int] | None:
         return None if item.delivery is None else self._quota(item.delivery.tenant).allow
@@ -317,17 +333,8 @@ class Intake:
         return self._quotas.get(tenant) or self._quotas.setdefault(tenant, Quota(self.limits))
 
     def _stored(self, item: _Item, checked: Checked) -> None:
-        traffic, reasons = self.traffic, _reasons(checked)
-        traffic.batches += 1
-        traffic.offered += checked.offered
-        traffic.accepted += checked.samples.num_rows
-        traffic.rejected += checked.rejected.num_rows
-        traffic.reasons.update(reasons)
-        if item.receiver is not None:
-            name = item.receiver.name
-            traffic.pushed[name, "offered"] += checked.offered
-            traffic.pushed[name, "accepted"] += checked.samples.num_rows
-            traffic.pushed[name, "rejected"] += checked.rejected.num_rows
+        name = item.receiver.name if item.receiver is not None else None
+        reasons = self.traffic.stored(name, checked)
         accepted, rejected = checked.samples.num_rows, checked.rejected.num_rows
         wrong = faults(checked.rejected, item.batch.origin if item.batch is not None else "")
         self._tell(item, Received(checked.offered, accepted, rejected, reasons, wrong))
@@ -341,13 +348,13 @@ class Intake:
                 with self._changed:
                     self._items.appendleft(item)
                 continue
-            if item.receiver is not None:
-                name = item.receiver.name
-                self.traffic.offered += batch.offered
-                self.traffic.shed += batch.offered
-                self.traffic.pushed[name, "offered"] += batch.offered
-                self.traffic.pushed[name, "shed"] += batch.offered
-            self._tell(item, what)
+            self._shed(item, batch, what)
+
+    def _shed(self, item: _Item, batch: Batch, what: Overloaded) -> None:
+        """Ask for a batch again; one of a source counts when it is stored."""
+        if item.receiver is not None:
+            self.traffic.asked_again(item.receiver.name, batch.offered)
+        self._tell(item, what)
 
     def _tell(self, item: _Item, outcome: Outcome) -> None:
         if item.delivery is None:
@@ -391,10 +398,3 @@ def _held(batch: Batch) -> int:
     """Return the bytes that a source's batch holds; a table of keys is its source's own."""
     keys = 0 if isinstance(batch.keys, KeyTable) else batch.keys.nbytes
     return cost(int(batch.samples.nbytes + batch.unread.nbytes + keys))
-
-
-def _reasons(checked: Checked) -> Mapping[str, int]:
-    if not checked.rejected.num_rows:
-        return {}
-    counts = checked.rejected["reason"].value_counts()
-    return {one["values"].as_py(): one["counts"].as_py() for one in counts}

@@ -5,9 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
+import pyarrow as pa
+
+from watchkeeper.key_table import KeyTable
+from watchkeeper.model import Checked
 from watchkeeper.receivers import Limits
 
 WORTH = 16_384  # samples that are worth a round of their own
@@ -28,9 +33,55 @@ class Traffic:
     pushed: Counter[tuple[str, str]] = field(default_factory=Counter)  # samples: receiver, outcome
     bytes: int = 0  # of requests, as sent
 
+    def stored(self, receiver: str | None, checked: Checked) -> Mapping[str, int]:
+        """Count a batch that the journal holds; return how much was rejected for which reason.
+
+        :param receiver: None: a source brought it.
+        """
+        reasons = _reasons(checked)
+        accepted, rejected = checked.samples.num_rows, checked.rejected.num_rows
+        self.batches += 1
+        self.offered += checked.offered
+        self.accepted += accepted
+        self.rejected += rejected
+        self.reasons.update(reasons)
+        if receiver is not None:
+            self.pushed[receiver, "offered"] += checked.offered
+            self.pushed[receiver, "accepted"] += accepted
+            self.pushed[receiver, "rejected"] += rejected
+        return reasons
+
+    def asked_again(self, receiver: str, offered: int) -> None:
+        """Count samples that were decoded and not taken in."""
+        self.offered += offered
+        self.shed += offered
+        self.pushed[receiver, "offered"] += offered
+        self.pushed[receiver, "shed"] += offered
+
     def check(self) -> None:
         """Hold the accounting."""
         assert self.offered == self.accepted + self.rejected + self.shed, self
+
+
+def _reasons(checked: Checked) -> Mapping[str, int]:
+    if not checked.rejected.num_rows:
+        return {}
+    counts = checked.rejected["reason"].value_counts()
+    return {one["values"].as_py(): one["counts"].as_py() for one in counts}
+
+
+class Met:
+    """How many series each decoder's table has told of."""
+
+    def __init__(self) -> None:
+        self._tables: WeakKeyDictionary[KeyTable, int] = WeakKeyDictionary()
+
+    def new(self, keys: pa.RecordBatch | KeyTable) -> int:
+        """Return how many were met since a table was last seen; what is no table has none."""
+        if not isinstance(keys, KeyTable):
+            return 0
+        met, self._tables[keys] = self._tables.get(keys, 0), len(keys)
+        return len(keys) - met
 
 
 class Quota:

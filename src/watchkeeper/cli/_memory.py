@@ -16,14 +16,16 @@ LARGE = 32 << 20  # bytes from which on an array is mapped by itself, and given 
 TOGETHER = 2  # arenas; each thread by itself would keep as much again
 
 
-def keep_memory() -> bool:
+def keep_memory(most: int = KEPT) -> bool:
     """Let the allocator keep what was freed for the next batch; False where it cannot be told.
 
     Called before there are other threads. What others allocate by other means (Arrow, SQLite) is
     not touched.
+
+    :param most: bytes free that are kept at most.
     """
     tell = getattr(ctypes.CDLL(None), "mallopt", None)
     if tell is None:  # another C library
         return False
-    settings = {TRIM: KEPT, TOP_PAD: AHEAD, MAPPED: LARGE, ARENAS: TOGETHER}
+    settings = {TRIM: min(most, KEPT), TOP_PAD: AHEAD, MAPPED: LARGE, ARENAS: TOGETHER}
     return min(int(tell(name, value)) for name, value in settings.items()) == 1

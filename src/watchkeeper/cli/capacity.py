@@ -14,8 +14,6 @@ from watchkeeper.cli._terminal import Output, emit
 if TYPE_CHECKING:
     from watchkeeper.upkeep.capacity import Capacity, Limit, Machine
 
-CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-
 
 def capacity(
     *,
@@ -64,11 +62,12 @@ def capacity(
 
 def _machine(data: Path, free: int) -> Machine:
     """Look at this machine, and at the process that owns the folder, if one does."""
+    from watchkeeper.memory import allowed
     from watchkeeper.upkeep.capacity import Machine
 
     cores = len(os.sched_getaffinity(0))
     busy, resident = _owner(data / "journal.sqlite.lock")
-    return Machine(cores, free, _memory(), busy, resident)
+    return Machine(cores, free, allowed().size, busy, resident)
 
 
 def _owner(lock: Path) -> tuple[float | None, int | None]:
@@ -83,19 +82,6 @@ def _owner(lock: Path) -> tuple[float | None, int | None]:
     spent = (int(stat[11]) + int(stat[12])) / ticks
     lived = time.clock_gettime(time.CLOCK_BOOTTIME) - int(stat[19]) / ticks
     return spent / max(lived, 1.0), pages * os.sysconf("SC_PAGESIZE")
-
-
-def _memory() -> int:
-    """Return the bytes of memory that a process may have here."""
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
-    for path in CGROUPS:
-        try:
-            said = Path(path).read_text().strip()
-        except OSError:
-            continue
-        if said.isdecimal():
-            whole = min(whole, int(said))
-    return whole
 
 
 def _text(told: Capacity) -> str:

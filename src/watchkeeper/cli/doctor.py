@@ -17,6 +17,7 @@ from watchkeeper import __version__
 from watchkeeper.cli._terminal import Output, emit, now, stamp
 
 SQLITE_FIXED = (3, 51, 3)  # every version before can corrupt a WAL file (sqlite.org/wal.html)
+MEMORY_WARN, MEMORY_FAIL = 1 << 30, 512 << 20  # bytes allowed; its libraries take 300 MiB
 SPACE_WARN, SPACE_FAIL = 5 << 30, 512 << 20  # bytes free where journal and ledger grow
 CLOCK_EARLIEST = 1_750_000_000_000  # 2025-06-15: no release is older
 CLOCK_LATEST = 4_102_444_800_000  # 2100-01-01
@@ -39,7 +40,12 @@ class Row:
     hint: str = ""
 
 
-def doctor(*, data: Path = Path("watchkeeper-data"), output: Output = "text") -> int:
+def doctor(
+    *,
+    data: Path = Path("watchkeeper-data"),
+    config: tuple[Path, ...] = (),
+    output: Output = "text",
+) -> int:
     """Look for trouble with this machine; exit with 1 when something fails.
 
     Examples:
@@ -51,17 +57,19 @@ def doctor(*, data: Path = Path("watchkeeper-data"), output: Output = "text") ->
     ----------
     data
         The folder of journal and ledger.
+    config
+        Configuration whose limits: memory: is held against what is allowed here.
     output
         text or json.
     """
-    rows = list(diagnose(data))
+    rows = list(diagnose(data, config))
     sound = all(row.verdict != "fail" for row in rows)
     facts = {"ok": sound, "rows": [asdict(row) for row in rows]}
     emit(output, facts, "\n".join(map(_text, rows)))
     return 0 if sound else 1
 
 
-def diagnose(data: Path) -> Iterator[Row]:
+def diagnose(data: Path, config: tuple[Path, ...] = ()) -> Iterator[Row]:
     """Yield what was found, the most basic first."""
     yield Row("watchkeeper", "ok", __version__)
     looks: tuple[Callable[[], Row], ...] = (
@@ -69,6 +77,7 @@ def diagnose(data: Path) -> Iterator[Row]:
         _machine,
         _sqlite,
         _kernels,
+        lambda: _memory(config),
         lambda: _folder(data),
         lambda: _space(data),
         _clock,
@@ -145,6 +154,25 @@ def _folder(data: Path) -> Row:
 def _keys(data: Path) -> list[Path]:
     folder = data / "keys"
     return sorted(folder.glob("*.key")) if folder.is_dir() else []
+
+
+def _memory(config: tuple[Path, ...]) -> Row:
+    from watchkeeper.cli._house import configured
+    from watchkeeper.memory import Budget, mebibytes
+
+    budget = Budget(configured(config).limits.memory if config else 0)
+    allowed = budget.allowed
+    found = (
+        f"{mebibytes(allowed.size)} allowed by {allowed.by}, {mebibytes(budget.most)} to be used"
+    )
+    if budget.unfit:
+        return Row("memory", "fail", found, f"{budget.unfit}; ask for less, or allow more")
+    if allowed.size >= MEMORY_WARN:
+        return Row("memory", "ok", found)
+    hint = (
+        "room for few series: allow 1 GiB or more (MemoryMax= of the unit, memory of the container)"
+    )
+    return Row("memory", "fail" if allowed.size < MEMORY_FAIL else "warn", found, hint)
 
 
 def _space(data: Path) -> Row:

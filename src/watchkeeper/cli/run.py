@@ -105,10 +105,12 @@ def _serve(
     from watchkeeper.cli._witness import seen
     from watchkeeper.features import offer
     from watchkeeper.live import Live
+    from watchkeeper.memory import Budget
     from watchkeeper.observe import logs
     from watchkeeper.service import Service
+    from watchkeeper.service._memory import mind
 
-    keep_memory()  # before there is another thread
+    keep_memory(Budget(settings.limits.memory).most // 8)  # before there is another thread
     door = None if once else _door(settings)  # before anything is made on disk
     logs.configure(settings.log)
     for line in settings.climbed:
@@ -131,6 +133,9 @@ def _serve(
             reserve=settings.reserve,
         )
         service.watch = live.recent.add
+        service.intake.memory.decided = lambda: service.progress.decided
+        about = (service.intake.memory, orders.stop, live.fits)
+        threading.Thread(target=mind, args=about, name="memory", daemon=True).start()
         if door is None:
             return service.run()
         live.keep(settings.reports, settings.history)

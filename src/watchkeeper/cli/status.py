@@ -197,6 +197,8 @@ def _drifted(configured: dict[str, Any]) -> list[str]:
         lines.append(f"configuration on disk differs, SIGHUP takes it up: {configured['drift']}")
     if configured["refused"]:
         lines.append("the last reload was refused; `watchkeeper check` says why")
+    if configured["memory"]:
+        lines.append(configured["memory"])
     if configured["restart_for"]:
         lines.append(f"only a restart takes up: {', '.join(configured['restart_for'])}")
     return lines

@@ -24,6 +24,7 @@ from watchkeeper.live._metrics import Told, exposed
 from watchkeeper.live._objectives import Objectives
 from watchkeeper.live._reporter import Reporter
 from watchkeeper.live._shown import WINDOW, Shown
+from watchkeeper.memory import Budget, held
 from watchkeeper.model import REJECTS, Assessed, Millis, Offset
 from watchkeeper.observe.settings import Exposed
 from watchkeeper.reports import Facts, Findings, History, Schedule, gather
@@ -80,6 +81,10 @@ class Live(Shown):
         """Remember how what is on the disk differs from what runs; empty when it does not."""
         self._stands(drift=drift)
 
+    def fits(self, unfit: str) -> None:
+        """Remember why the budget of memory is not what was asked for; empty when it is."""
+        self._stands(memory=unfit)
+
     def _stands(self, **changed: Any) -> None:
         self._configured = replace(self._configured, **changed)
         self._configured.write(self._folder)
@@ -129,6 +134,7 @@ class Live(Shown):
             "receivers": _by_receiver(traffic.pushed),
             "waiting": dict(zip(("items", "bytes"), service.intake.waiting, strict=True)),
             "sources_waiting": service.intake.sources_waiting,
+            "memory": _memory(service.intake.memory),
             "requests": {
                 f"{receiver}: {outcome}": count
                 for (receiver, outcome), count in sorted(traffic.requests.items())
@@ -267,6 +273,16 @@ class Live(Shown):
             pa.Table.from_batches(rejected, REJECTS),
             facts,
         )
+
+
+def _memory(budget: Budget) -> dict[str, Any]:
+    return {
+        "held": held(),
+        "budget": budget.most,
+        "allowed": budget.allowed.size,
+        "allowed_by": budget.allowed.by,
+        "short": budget.short,
+    }
 
 
 def _by_receiver(pushed: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:

@@ -23,11 +23,13 @@ class Configured:
     :param refused: whether the last reload was, and the configuration before it holds.
     :param restart_for: changed fields that only a restart takes up.
     :param drift: how what is on the disk differs from what runs; empty when it does not.
+    :param memory: why its budget is not what was asked for; empty when it is.
     """
 
     refused: bool = False
     restart_for: Sequence[str] = ()
     drift: str = ""
+    memory: str = ""
 
     def write(self, folder: Path | None) -> None:
         """Write it down, whole or not at all; a full disk leaves what was there."""

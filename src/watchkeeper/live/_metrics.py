@@ -168,6 +168,7 @@ def _flow(told: Told) -> Iterator[Metric]:
     yield _one("waiting_bytes", size)
     yield _one("waiting_capacity_bytes", intake.limits.waiting)
     yield _one("waiting_source_bytes", intake.sources_waiting)
+    yield _one("memory_budget_bytes", intake.memory.most)
     yield _one("waiting_oldest_seconds", intake.oldest(told.now) / 1000)
     spent = {**intake.spent.seconds, **told.service.progress.spent.seconds}
     yield _many("stage_cpu_seconds_total", spent)

@@ -79,6 +79,9 @@ STAGES = {
         Metric("waiting_capacity_bytes", "gauge", "How many bytes may wait."),
         Metric("waiting_source_bytes", "gauge",
                "Bytes of what sources brought and is not durable yet; 64 MiB may wait."),
+        Metric("memory_budget_bytes", "gauge",
+               "Bytes the process may hold before it asks clients to wait; see"
+               " process_resident_memory_bytes."),
         Metric("waiting_oldest_seconds", "gauge", "Age of the oldest; 0 when nothing waits."),
         Metric("stage_cpu_seconds_total", "counter",
                "Processor seconds of decode, check, journal, score, show, conclude, commit, act.",

@@ -85,6 +85,8 @@ class Limits:
     :param value: bytes of a label's value.
     :param known: series a decoder remembers; beyond, it forgets all and learns anew.
     :param waiting: bytes of requests that are not durable yet, of all clients together.
+    :param memory: bytes that the whole process may hold before clients are asked to wait; 0 for
+        four fifths of what the machine or its control group allows.
     :param tenants: how many there may be; each one's series are remembered apart.
     :param tenant_series: series one tenant may have.
     :param tenant_new_series: series one tenant may add within a minute.
@@ -99,6 +101,7 @@ class Limits:
     value: int = 4096
     known: int = 4_000_000
     waiting: int = 64 << 20
+    memory: int = 0
     tenants: int = 100
     tenant_series: int = 1_000_000
     tenant_new_series: int = 200_000
