@@ -12,7 +12,7 @@ import functools
 import importlib
 import importlib.metadata
 import pkgutil
-from typing import Any
+from typing import Any, cast
 
 from watchkeeper.errors import UnknownKind
 
@@ -42,7 +42,12 @@ def load(family: str, kind: str) -> Any:
     return importlib.import_module(f"watchkeeper.{family}.{kind}").plugin
 
 
-@functools.cache  # what is installed does not change under a running process
 def _foreign(family: str) -> dict[str, importlib.metadata.EntryPoint]:
-    group = importlib.metadata.entry_points(group=f"watchkeeper.{family}")
+    group = _installed().select(group=f"watchkeeper.{family}")
     return {point.name: point for point in group}
+
+
+@functools.cache  # what is installed does not change under a running process
+def _installed() -> importlib.metadata.EntryPoints:
+    # Python 3.11 says groups, which are selected from alike.
+    return cast("importlib.metadata.EntryPoints", importlib.metadata.entry_points())
