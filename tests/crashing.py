@@ -5,9 +5,10 @@ Stores name their points themselves. Here the moments before and after other ste
 (what came of it is kept) and `save` (a checkpoint of all state).
 """
 
+import functools
 import os
 import signal
-import sys
+from collections.abc import Callable
 
 from watchkeeper import cli, intake, pipeline
 from watchkeeper.actions.webhook import Webhook
@@ -15,20 +16,45 @@ from watchkeeper.http import receive
 from watchkeeper.ledger.sqlite import SqliteLedger
 from watchkeeper.store import file as store_file
 
-point, nth = sys.argv[1], int(sys.argv[2])
+
+def main(arguments: list[str]) -> int:
+    """Arm a point, `POINT NTH`, and run the command that follows."""
+    point, nth, *command = arguments
+    arm(point, int(nth))
+    return cli.call(command)
 
 
-def die_at(name: str) -> None:
-    global nth
-    if name == point:
-        nth -= 1
-        if nth == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+def arm(point: str, nth: int) -> None:
+    left = nth
+
+    def die_at(name: str) -> None:
+        nonlocal left
+        if name == point:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    answer = receive._send
+
+    async def answering(*arguments) -> None:
+        die_at("answer.before")
+        await answer(*arguments)
+        die_at("answer.after")
+
+    receive._send = answering
+    around(die_at, pipeline, "ingest", "ingest")
+    around(die_at, Webhook, "perform", "send")
+    around(die_at, SqliteLedger, "settle", "settle")
+    around(die_at, SqliteLedger, "save_pieces", "save")
+    assert intake.pipeline is pipeline
+    store_file.crash_point = die_at
+    store_file.CHECKPOINT_PAGES = 20
 
 
-def around(owner: object, function: str, name: str) -> None:
+def around(die_at: Callable[[str], None], owner: object, function: str, name: str) -> None:
     whole = getattr(owner, function)
 
+    @functools.wraps(whole)
     def watched(*arguments, **named):
         die_at(f"{name}.before")
         result = whole(*arguments, **named)
@@ -36,20 +62,3 @@ def around(owner: object, function: str, name: str) -> None:
         return result
 
     setattr(owner, function, watched)
-
-
-async def answering(*arguments) -> None:
-    die_at("answer.before")
-    await answer(*arguments)
-    die_at("answer.after")
-
-
-answer, receive._send = receive._send, answering
-around(pipeline, "ingest", "ingest")
-around(Webhook, "perform", "send")
-around(SqliteLedger, "settle", "settle")
-around(SqliteLedger, "save_pieces", "save")
-assert intake.pipeline is pipeline
-store_file.crash_point = die_at
-store_file.CHECKPOINT_PAGES = 20
-sys.exit(cli.call(sys.argv[3:]))

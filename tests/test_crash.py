@@ -9,19 +9,16 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from tests import lives
 
 from watchkeeper import config, pipeline
 from watchkeeper.engines.local import Local
 from watchkeeper.journal.sqlite import Sqlite as JournalFile
 from watchkeeper.ledger.sqlite import Sqlite as LedgerFile
 
-CHILD = Path(__file__).with_name("crashing.py")
 START = 1_750_000_000_000
 POINTS = (
     "journal.before_commit",
@@ -69,14 +66,24 @@ class House:
                 at = START + self.lines * 1_000
                 feed.write(f"{at},host:h{self.lines % 5},load,{self.lines % 7}\n")
 
-    def live(self, point="", nth=1):
-        arguments = ["run", "--config", self.config, "--data", self.data, "--listen", "127.0.0.1:0"]
-        command = [sys.executable, CHILD, point or "-", str(nth), *arguments]
+    def live(self, point="-", nth=1, env=os.environ):
+        words = ["run", "--config", self.config, "--data", self.data, "--listen", "127.0.0.1:0"]
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log)
+            return lives.ready("tests.program").begin("at", point, nth, *words, out=log, env=env)
 
     def written(self):
         return JournalFile(path=self.data / "journal.sqlite").open(read_only=True)
+
+    def written_head(self):
+        """The newest entry that a reader of its own finds; 0 while there is no journal."""
+        try:
+            journal = self.written()
+        except Exception:  # not there yet, or just being made
+            return 0
+        try:
+            return journal.head()
+        finally:
+            journal.close()
 
     def check_nothing_acknowledged_is_lost(self):
         if not (self.data / "journal.sqlite").exists():
@@ -133,7 +140,7 @@ def prove(house):
 def test_killed_at_a_named_point_nothing_is_lost_or_counted_twice(house, point):
     for nth in (1, 7):
         house.grow()
-        child = house.live(point, nth)
+        child = house.live(point, nth, lives.unmeasured())
         end = time.monotonic() + 60
         while child.poll() is None and time.monotonic() < end:
             house.grow(5)
@@ -146,14 +153,29 @@ def test_killed_at_a_named_point_nothing_is_lost_or_counted_twice(house, point):
         house.check_nothing_acknowledged_is_lost()
 
 
+def at_work(house, child):
+    """Wait until this life has journalled something."""
+    end = time.monotonic() + 60
+    while house.written_head() <= house.head:
+        assert child.poll() is None, (house.folder / "log").read_text()[-3000:]
+        assert time.monotonic() < end, (house.folder / "log").read_text()[-3000:]
+        time.sleep(0.02)
+
+
 def test_killed_at_random_moments_nothing_is_lost_or_counted_twice(house):
-    lives = int(os.environ.get("WATCHKEEPER_LIVES", "50"))
+    """One life in five may end before it began to work; the others end while the feed grows."""
+    count = int(os.environ.get("WATCHKEEPER_LIVES", "50"))
     chance = random.Random(20261122)
-    print(f"{lives} lives, seed 20261122")
-    for _ in range(lives):
+    print(f"{count} lives, seed 20261122")
+    for life in range(count):
         house.grow(20)
-        child = house.live()
-        time.sleep(chance.uniform(0.5, 4.0))
+        child = house.live(env=lives.unmeasured())
+        if life % 5:
+            at_work(house, child)
+        end = time.monotonic() + chance.uniform(0.0, 0.7)
+        while time.monotonic() < end:
+            house.grow(5)
+            time.sleep(0.03)
         child.kill()
         child.wait()
         house.check_nothing_acknowledged_is_lost()

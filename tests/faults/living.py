@@ -7,7 +7,6 @@ import hashlib
 import http.client
 import json
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -19,7 +18,6 @@ from tests.integration.house import READY, House
 
 from watchkeeper.ledger.sqlite import Sqlite as LedgerFile
 
-CRASHING = Path(__file__).parents[1] / "crashing.py"
 START = 1_750_000_000_000  # ms: when the first sample says it was taken
 ROWS, EVERY = 200, 0.06  # samples of one request; seconds between two of one pusher
 PUSHERS = 3
@@ -133,7 +131,6 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.sink, self.lives = Sink(), 0
         self.house = House(folder / "house", CONFIG.format(sink=self.sink.port))
-        self._plain = self.house.program
         self.pushers = [Pusher(self, number) for number in range(PUSHERS)]
         for one in self.pushers:
             one.start()
@@ -150,9 +147,7 @@ class World:
     def begin(self, point: str = "", nth: int = 1, wrap: tuple[str, ...] = ()) -> None:
         """Begin a life that dies at a named point, if one is named."""
         self.lives += 1
-        self.house.program = (
-            (sys.executable, str(CRASHING), point, str(nth)) if point else self._plain
-        )
+        self.house.dies = ("at", point, str(nth)) if point else ()
         self.house.begin(wrap)
 
     def taken(self) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests import lives
 from tests.commands import MAIN, SOURCE, finished
 from tests.sources.agents import free_port
 
@@ -43,31 +44,37 @@ class House:
 
     patience = 30.0  # seconds until an answer
 
-    def __init__(
-        self, folder: Path, config: str = "sources: []", *, program: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, folder: Path, config: str = "sources: []") -> None:
         self.folder, self.data, self.log = folder, folder / "data", folder / "house.log"
         folder.mkdir(exist_ok=True)
         self.port = free_port()
         self.config = folder / "watchkeeper.yaml"
         self.config.write_text(f"version: 1\n{config}\n")
-        self.program = program or (sys.executable, "-c", MAIN)
-        self.life: subprocess.Popen[bytes] | None = None
+        self.dies: tuple[str, ...] = ()  # at a named point, as tests/program.py takes it
+        self.life: subprocess.Popen[bytes] | lives.Life | None = None
 
-    def command(self) -> list[str]:
-        """What a user types."""
+    def words(self) -> list[str]:
+        """What a user types after the program's name."""
         listen = f"127.0.0.1:{self.port}"
         where = ["--config", str(self.config), "--data", str(self.data), "--listen", listen]
-        return [*self.program, "run", *where]
+        return ["run", *where]
 
-    def begin(self, wrap: tuple[str, ...] = (), **env: str) -> subprocess.Popen[bytes]:
-        """Begin a life, and wait for nothing."""
-        environment = {**os.environ, "PYTHONPATH": str(SOURCE), **env}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a life begins in half the time
+    def begin(self, wrap: tuple[str, ...] = (), **env: str) -> subprocess.Popen[bytes] | lives.Life:
+        """Begin a life, and wait for nothing.
+
+        It is a fork of the program that stands ready, or executed where a tracer or a library of
+        the environment has to be there from its first instruction on.
+        """
+        around = lives.unmeasured() if wrap or self.dies else dict(os.environ)
         with self.log.open("ab") as log:
-            self.life = subprocess.Popen(
-                [*wrap, *self.command()], stdout=log, stderr=log, env=environment
-            )
+            if wrap or env:
+                around |= {"PYTHONPATH": str(SOURCE), **env}
+                around.pop("PYTHONDONTWRITEBYTECODE", None)  # a life begins in half the time
+                command = [*wrap, sys.executable, "-c", MAIN, *self.words()]
+                self.life = subprocess.Popen(command, stdout=log, stderr=log, env=around)
+            else:
+                ready = lives.ready("tests.program")
+                self.life = ready.begin(*self.dies, *self.words(), out=log, env=around)
         return self.life
 
     def start(self, **env: str) -> House:
@@ -203,9 +210,9 @@ class House:
 
 
 @contextlib.contextmanager
-def a_house(folder: Path, config: str = "sources: []", **more: Any) -> Iterator[House]:
+def a_house(folder: Path, config: str = "sources: []") -> Iterator[House]:
     """Yield a house that is ready; whatever happens, no process of it is left."""
-    house = House(folder, config, **more)
+    house = House(folder, config)
     try:
         yield house.start()
     finally:

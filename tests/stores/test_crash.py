@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from tests import lives
 
 from watchkeeper.errors import StoreLocked
 from watchkeeper.journal.sqlite import Sqlite as Journal
@@ -17,7 +15,6 @@ from watchkeeper.ledger.sqlite import Sqlite as Ledger
 from watchkeeper.model import Millis
 from watchkeeper.testing.journal import START
 
-CHILD = Path(__file__).with_name("child.py")
 POINTS = {
     "journal.before_commit": 7,
     "journal.after_commit": 7,
@@ -35,10 +32,13 @@ POINTS = {
 REWRITES = ["rewrite_copied", "rewrite_whole", "rewrite_bare", "rewrite_done"]
 
 
-def start(folder, *words):
-    return subprocess.Popen(
-        [sys.executable, str(CHILD), str(folder), *map(str, words)], stdout=subprocess.PIPE
-    )
+def start(folder, point="", nth=1, entries=1_000_000):
+    heard, told = os.pipe()
+    ready = lives.ready("tests.stores.child")
+    child = ready.begin(folder, point, nth, entries, out=told, env=lives.unmeasured())
+    os.close(told)
+    child.stdout = os.fdopen(heard, "rb")
+    return child
 
 
 def told(child, heard=()):
@@ -153,8 +153,10 @@ def test_another_process_reads_and_proves_while_one_writes(tmp_path):
 
 
 def test_a_clean_end_leaves_no_log_beside_the_stores(tmp_path):
-    environment = os.environ | {"WATCHKEEPER_CHILD_ENTRIES": "20"}
-    subprocess.run([sys.executable, str(CHILD), str(tmp_path)], env=environment, check=True)
+    child = start(tmp_path, entries=20)
+    assert child.stdout.read().endswith(b"closed\n")
+    child.stdout.close()
+    assert child.wait() == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "journal.sqlite",
         "journal.sqlite.lock",
