@@ -4,7 +4,10 @@ import json
 import re
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from datetime import date, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -86,6 +89,63 @@ def test_an_exception_holds_while_it_is_whole_timely_and_about_something(given, 
 
 def test_an_advisory_without_an_exception_stands():
     assert audit.judge({("p", "PYSEC-1", "CVE-1")}, [], TODAY) == ["p: PYSEC-1 = CVE-1"]
+
+
+@contextmanager
+def index(**projects):
+    """An index on loopback: of each project its newest version, and what stands against that."""
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self):
+            name = self.path.split("/")[1]
+            version, *numbers = projects.get(name, ("",))
+            vulns = [{"id": one, "aliases": [], "withdrawn": None} for one in numbers]
+            told = {"info": {"version": version}, "vulnerabilities": vulns}
+            body = json.dumps(told).encode()
+            self.send_response(200 if version else 404)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Index)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+BAD = ("2.6.1", "PYSEC-2018-97")
+
+
+@pytest.mark.parametrize(
+    ("projects", "outcome", "looked_up", "said"),
+    [
+        ({"pycrypto": BAD, "a": ("1.0",), "b": ("2.0",)}, "clean", 2, ""),
+        ({"pycrypto": BAD, "a": ("1.0", "PYSEC-9"), "b": ("2.0",)}, "vulnerable", 2, "a: PYSEC-9"),
+        ({"pycrypto": BAD, "a": ("1.1",), "b": ("2.0",)}, "unavailable", 1, "1 of 2 packages: a"),
+        ({"pycrypto": BAD, "b": ("2.0",)}, "unavailable", 1, "1 of 2 packages: a"),
+        ({"pycrypto": ("2.6.1",), "a": ("1.0",), "b": ("2.0",)}, "unavailable", 0, "2 of 2"),
+    ],
+    ids=["newest", "advisory", "not the newest", "unknown", "an index that knows nothing"],
+)
+def test_of_projects_only_the_newest_release_is_known(
+    projects, outcome, looked_up, said, tmp_path, monkeypatch
+):
+    lock = tmp_path / "lock"
+    lock.write_text("a==1.0 \\\n    --hash=sha256:0\nb==2.0 \\\n    --hash=sha256:0\n")
+    skipped = [{"name": name, "skip_reason": "not found"} for name in "ab"]
+    monkeypatch.setattr(audit, "_asked", lambda _lock, _service: skipped)
+    with index(**projects) as at:
+        verdict = audit.audit(lock, {}, TODAY, (), at)
+    assert (verdict.outcome, verdict.looked_up) == (outcome, looked_up)
+    assert said in "".join(verdict.why)
 
 
 def test_environments_are_built_from_hashes_alone():

@@ -10,6 +10,10 @@ vulnerabilities" is printed all the same. Here the outcome is one of three words
     vulnerable    an advisory stands, or an exception is expired, too long, or for nothing
     unavailable   the service did not answer, or not about every package
 
+Where the index does not tell of single releases, it is asked for each project, which tells of the
+newest release: that counts for a package that is locked to it, and says nothing of any other. An
+index that knows nothing against a project that is known to be bad is not believed at all.
+
 Policy and exceptions are in security/vulnerabilities.toml; exceptions are written out as OpenVEX to
 `dist/watchkeeper.vex.json`. The outcome is kept in `dist/audit.json`.
 """
@@ -22,6 +26,7 @@ import os
 import re
 import subprocess
 import tomllib
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -33,6 +38,8 @@ from tools.release._run import DIST, ROOT, Failed, epoch, stage, version
 
 POLICY = ROOT / "security" / "vulnerabilities.toml"
 LOCK = ROOT / "requirements.lock"
+INDEX = "https://pypi.org/pypi"  # pip-audit asks it about a release; we, about a project
+CONTROL = "pycrypto"  # given up in 2013; advisories stand against its newest release
 LONGEST = timedelta(days=90)  # that an exception may last
 STATUSES = ("not_affected", "affected", "fixed", "under_investigation")
 
@@ -46,10 +53,13 @@ class Verdict:
     why: list[str] = field(default_factory=list)
 
 
-def audit(lock: Path, policy: Mapping[str, Any], today: date, service: Sequence[str]) -> Verdict:
+def audit(
+    lock: Path, policy: Mapping[str, Any], today: date, service: Sequence[str], index: str = ""
+) -> Verdict:
     """Ask about every package of a lock file.
 
     :param service: pip-audit's words for whom to ask; none for the package index's own service.
+    :param index: who is asked about projects of which the service says nothing; nobody when empty.
     """
     answer = _asked(lock, service)
     if isinstance(answer, str):
@@ -57,6 +67,9 @@ def audit(lock: Path, policy: Mapping[str, Any], today: date, service: Sequence[
     locked = _locked(lock)
     told = {one["name"].lower().replace("_", "-"): one for one in answer}
     silent = [name for name in locked if "vulns" not in told.get(name, {})]
+    if silent and index:
+        told |= _of_projects({name: locked[name] for name in silent}, index)
+        silent = [name for name in locked if "vulns" not in told.get(name, {})]
     found = {
         (name, known["id"], *known.get("aliases", ()))
         for name, one in told.items()
@@ -143,19 +156,40 @@ def _asked(lock: Path, service: Sequence[str]) -> list[dict[str, Any]] | str:
     return answer
 
 
-def _locked(lock: Path) -> list[str]:
-    """Return the packages of a lock file that this platform would install."""
+def _locked(lock: Path) -> dict[str, str]:
+    """Return the packages of a lock file that this platform would install, and their versions."""
     from packaging.requirements import Requirement
 
     lines = re.findall(r"^([A-Za-z0-9][^\\\n]*==[^\\\n]*)", lock.read_text("utf-8"), re.MULTILINE)
     requirements = [Requirement(line.strip()) for line in lines]
-    return sorted(
-        {
-            one.name.lower().replace("_", "-")
-            for one in requirements
-            if one.marker is None or one.marker.evaluate()
-        }
-    )
+    return {
+        one.name.lower().replace("_", "-"): str(one.specifier).removeprefix("==")
+        for one in sorted(requirements, key=lambda one: one.name.lower())
+        if one.marker is None or one.marker.evaluate()
+    }
+
+
+def _of_projects(locked: Mapping[str, str], index: str) -> dict[str, dict[str, Any]]:
+    """Return what an index says of each package that is locked to the newest release there is."""
+    told: dict[str, dict[str, Any]] = {}
+    if not _of_newest(CONTROL, index)[1]:
+        return told
+    for name, wanted in locked.items():
+        newest, vulns = _of_newest(name, index)
+        if newest == wanted:
+            told[name] = {"name": name, "vulns": vulns}
+    return told
+
+
+def _of_newest(name: str, index: str) -> tuple[str, list[dict[str, Any]]]:
+    """Return a project's newest version, and what stands against it; no version: no answer."""
+    try:
+        with urllib.request.urlopen(f"{index}/{name}/json", timeout=30) as answer:
+            told = json.load(answer)
+        vulns = [one for one in told["vulnerabilities"] if not one.get("withdrawn")]
+        return told["info"]["version"], vulns
+    except (OSError, ValueError, LookupError, TypeError):
+        return "", []
 
 
 def _some(names: Sequence[str]) -> str:
@@ -172,7 +206,7 @@ def main() -> None:
     policy = tomllib.loads(POLICY.read_text(encoding="utf-8"))
     service = ("-s", "osv", "--osv-url", given.osv_url) if given.osv_url else ()
     today = datetime.now(tz=UTC).date()
-    verdict = audit(given.lock, policy, today, service)
+    verdict = audit(given.lock, policy, today, service, "" if given.osv_url else INDEX)
     DIST.mkdir(exist_ok=True)
     kept = {**vars(verdict), "on": today.isoformat()}
     (DIST / "audit.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
