@@ -151,7 +151,7 @@ def stages(folder: Path) -> Told:
         if state is None:
             state = core.begun(rules, entry)
         state, *_ = ours.of("conclude", lambda s=state, e=entry: core.close(rules, s, e))
-        state, _ = ours.of("score", lambda s=state, e=entry: core.take(rules, s, e, engine))
+        state, _ = ours.of("score", lambda s=state, e=entry: core.take(rules, s, [e], engine))
 
         rows = beside.of(
             "decode", lambda r=sent: decode.walk(message, unpack(r.body, "snappy", 1 << 25))

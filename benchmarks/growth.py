@@ -104,7 +104,7 @@ class House:
         begin = time.process_time()
         self.state, _, _ = core.close(self.rulebook, self.state, entry)
         middle = time.process_time()
-        self.state, _ = core.take(self.rulebook, self.state, entry, self.engine)
+        self.state, _ = core.take(self.rulebook, self.state, [entry], self.engine)
         return middle - begin, time.process_time() - middle
 
 

@@ -161,7 +161,7 @@ def test_each_entity_is_kept_once_a_minute_and_not_all_in_one_tick(rulebook):
     for _ in range(150):
         entry = house.entry(keys(0, 0), np.arange(1200, dtype=np.uint32))
         house.state, steps, _ = core.close(rulebook, house.state, entry)
-        house.state, _ = core.take(rulebook, house.state, entry, house.engine)
+        house.state, _ = core.take(rulebook, house.state, [entry], house.engine)
         for step in steps:
             for one in step.health:
                 times.setdefault(one.entity, []).append(one.time)

@@ -20,6 +20,7 @@ from watchkeeper.errors import (
     CorruptionError,
     VerifyError,
 )
+from watchkeeper.flags import flip
 from watchkeeper.journal.sqlite import Sqlite as JournalFile
 from watchkeeper.ledger.sqlite import Sqlite as LedgerFile
 from watchkeeper.model import (
@@ -185,6 +186,41 @@ def test_neither_portions_nor_restarts_nor_workers_show_in_the_ledger(
     assert parts.verify().steps == whole.verify().steps
     whole.close()
     parts.close()
+
+
+def test_entries_scored_in_one_say_what_each_would_have_said_alone(
+    stores, tmp_path_factory, rulebook
+):
+    """Series that alternate, new ones, what is late, twice, stale or refused, a flip between."""
+    alone = Stores(tmp_path_factory.mktemp("alone"), rulebook)
+    a, b, c = (("host:a", CPU), ("host:b", CPU), ("host:c", CPU))
+    switched = flip("anything", True, "ops", "to see")
+    for one in (alone.begin(), stores.begin()):
+        for tick in range(40):
+            at = START + 1_000 * tick
+            one.offer([(*b, at + 100, 0.3 + tick % 7 / 50)], at + 101)
+            one.offer([(*a, at + 200, 0.2), (*b, at + 200, 0.4)], at + 201)
+            one.offer([(*a, at + 150, 0.2)], at + 202)  # late, and alone in its entry
+            one.offer([(*c, at + 300, STALE if tick % 9 == 8 else 0.1)], at + 301)
+            one.offer([(*a, at + 200, 0.2), (*b, at + 90_000_000, 0.1)], at + 302)
+            if tick == 20:
+                one.journal.note(switched, Millis(at + 303))
+            one.offer([(f"host:{tick}", CPU, at + 400, 0.9), (*a, at + 400, 0.95)], at + 401)
+        one.journal.note(Control("heartbeat", "test", "{}"), Millis(START + 50_000))
+    shown: list[int] = []
+    decider = Decider(
+        stores.journal, stores.ledger, config.read_rulebook, ENGINE,
+        watch=lambda observed, _state: shown.append(len(observed.samples.row)),
+    )  # fmt: skip
+    drain(decider)
+    drain(alone.decider(), limit=1)
+    assert len(shown) == 41, "one for each tick, and two where the flip lies"
+    assert steps_of(stores) == steps_of(alone) != []
+    assert stores.ledger.counts() == alone.ledger.counts()
+    assert stores.ledger.counts().late >= 40
+    assert stores.ledger.counts().rejected == 40
+    stores.verify()
+    alone.close()
 
 
 def test_a_checkpoint_brings_back_exactly_what_a_replay_would(stores):

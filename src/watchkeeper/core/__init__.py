@@ -12,7 +12,6 @@ what is returned.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ import pyarrow as pa
 
 from watchkeeper import policies
 from watchkeeper.contracts import traits
+from watchkeeper.core import blocks
 from watchkeeper.core.panel import DUPLICATE, FRESH, LATE, Current, Panel, admit, later
 from watchkeeper.core.state import (
     KEEP_EVERY,
@@ -63,7 +63,6 @@ from watchkeeper.policies import judge, nothing_held, paused
 
 C = TypeVar("C", bound=tuple[Any, ...])
 GAP = Millis(120_000)  # a longer silence of the whole house was not watched; it accuses nobody
-PART = 16_384  # samples; fewer are scored before another thread has begun with its half
 KEEP_CHANGE = 1.0  # health points
 KEEP_APART = 7_919  # ms between the moments of two entities; no divisor of a minute, so they spread
 
@@ -133,6 +132,13 @@ def observe(
     A sample not newer than the last of its series is a duplicate or late: counted, not scored. A
     stale marker ends its series at once: it becomes evidence of silence and is not scored.
     """
+    return state, _observe(rulebook, state, samples, engine)[0]
+
+
+def _observe(
+    rulebook: Rulebook, state: State, samples: Samples, engine: Engine
+) -> tuple[Observed, npt.NDArray[np.bool_]]:
+    """Return also which of the samples were scored."""
     fate = admit(samples.row, samples.time, state.last)
     counts = Counts(
         accepted=len(fate),
@@ -140,13 +146,15 @@ def observe(
         duplicate=int(np.count_nonzero(fate == DUPLICATE)),
         late=int(np.count_nonzero(fate == LATE)),
     )
+    kept = fate == FRESH
     if counts.scored != counts.accepted:
-        samples = pick(samples, fate == FRESH)
+        samples = pick(samples, kept)
     ended, offered = np.isnan(samples.value), samples
     if ended.any():
         samples = pick(samples, ~ended)
+        kept[kept] = ~ended
 
-    parts = _slices(samples, engine.workers)
+    parts = blocks.slices(samples, engine.workers)
     done = engine.map(
         lambda part: rulebook.ensemble.score(state.detectors, part, state.traits)[1], parts
     )
@@ -154,7 +162,7 @@ def observe(
     evidence = Arrived(samples.arrived, samples.row, scores.score, scores.deadline)
     if ended.any():
         evidence = _with_ends(evidence, offered, ended)
-    return state, Observed(samples, scores, counts, evidence)
+    return Observed(samples, scores, counts, evidence), kept
 
 
 def merged(parts: Sequence[Observed]) -> Observed:
@@ -212,27 +220,30 @@ def close(
 
 
 def take(
-    rulebook: Rulebook, state: State, entry: Entry, engine: Engine
+    rulebook: Rulebook, state: State, entries: Sequence[Entry], engine: Engine
 ) -> tuple[State, Observed | None]:
-    """Score what one journal entry brought, after `close` has evaluated what was before it."""
-    assert entry.offset == state.offset + 1, (entry.offset, state.offset)
-    state = enrol(rulebook, state, entry.new)
-    state.offset, state.arrived = entry.offset, entry.arrived
-    state.pending.counts += Counts(rejected=entry.rejected.num_rows)
-    for control in entry.controls:
-        if control.kind == FLIP:
-            state.flags = state.flags.take(control)
-    columns = entry.samples
-    if columns.num_rows == 0:
+    """Score what journal entries brought, after `close` has evaluated what was before them.
+
+    The result is the same as if each had been taken alone, but for the order of what was observed:
+    it is sorted by series. There may be no tick between them.
+    """
+    for entry in entries:
+        assert entry.offset == state.offset + 1, (entry.offset, state.offset)
+        state = enrol(rulebook, state, entry.new)
+        state.offset, state.arrived = entry.offset, entry.arrived
+        for control in entry.controls:
+            if control.kind == FLIP:
+                state.flags = state.flags.take(control)
+    if rejected := sum(entry.rejected.num_rows for entry in entries):
+        state.pending.counts += Counts(rejected=rejected)
+    block = blocks.together(entries)
+    if len(block.entry) == 0:
         return state, None
-    # copied, for a kernel that is handed what cannot be written to is compiled a second time
-    row, time, value = (columns.column(name).to_numpy().copy() for name in SAMPLES.names)
-    samples = Samples(row, time, np.full(len(row), entry.arrived, np.int64), value)
-    state, observed = observe(rulebook, state, samples, engine)
+    observed, kept = _observe(rulebook, state, block.samples, engine)
     state.pending.counts += observed.counts
     state.pending.hear(observed.evidence, len(state.last))
-    for column in (observed.samples.row, observed.samples.time, *observed.scores[:6]):
-        state.pending.scores.update(np.ascontiguousarray(column).data)
+    entry_of = block.entry if len(observed.samples.row) == len(kept) else block.entry[kept]
+    blocks.tell(state.pending.scores, blocks.Block(observed.samples, entry_of), observed.scores)
     return state, observed
 
 
@@ -324,7 +335,7 @@ def warm_up(rulebook: Rulebook, engine: Engine) -> None:
             rejected=pa.RecordBatch.from_pylist([], REJECTS),
         )
         state, _, _ = close(rulebook, state or begun(rulebook, entry), entry)
-        state, _ = take(rulebook, state, entry, engine)
+        state, _ = take(rulebook, state, [entry], engine)
         together(state.pending.evidence, len(state.last))
     policies.warm_up()  # nothing has held in any of them
 
@@ -375,20 +386,6 @@ def _behind(have: C, more: C) -> C:
     kind: Any = type(have)
     longer: C = kind(*map(append, have, more))
     return longer
-
-
-def _slices(samples: Samples, workers: int) -> list[Samples]:
-    """Cut between series into as many parts as there are workers; each series stays whole."""
-    size = len(samples.row)
-    workers = min(workers, size // PART)
-    if workers <= 1:
-        return [samples]
-    cuts = [0]
-    for part in range(1, workers):
-        middle = size * part // workers
-        cuts.append(int(np.searchsorted(samples.row, samples.row[middle], side="left")))
-    cuts.append(size)
-    return [pick(samples, slice(a, b)) for a, b in itertools.pairwise(cuts) if a < b]
 
 
 def _with_ends(evidence: Arrived, offered: Samples, ended: npt.NDArray[np.bool_]) -> Arrived:

@@ -55,20 +55,22 @@ class Fold:
         self.state, _, concluded = core.close_ticks(self.rulebook, self.state, until)
         return concluded
 
-    def take(self, entry: Entry) -> Observed | None:
-        """Adopt a rulebook, if the entry brings one, and score its samples.
+    def take(self, *entries: Entry) -> Observed | None:
+        """Adopt a rulebook, if an entry brings one, and score their samples.
 
+        :param entries: one, or several without any control or tick between them.
         :raises VerifyError: telemetry before any rulebook.
         """
-        for control in entry.controls:
-            if control.kind == "rulebook":
-                self._adopt(self.reread(json.loads(control.body)), entry)
+        for entry in entries:
+            for control in entry.controls:
+                if control.kind == "rulebook":
+                    self._adopt(self.reread(json.loads(control.body)), entry)
         if self.rulebook is None or self.state is None:
             raise VerifyError(
-                f"journal entry {entry.offset} comes before any rulebook",
+                f"journal entry {entries[0].offset} comes before any rulebook",
                 hint="`watchkeeper run` did not begin this journal; restore it from a backup",
             )
-        self.state, observed = core.take(self.rulebook, self.state, entry, self.engine)
+        self.state, observed = core.take(self.rulebook, self.state, entries, self.engine)
         return observed
 
     def picture(self) -> checkpoint.Picture | None:

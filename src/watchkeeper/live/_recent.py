@@ -136,7 +136,7 @@ class Recent:
             return
         with self._lock:
             self.state, self._series = state, state.series
-            self._now = int(samples.arrived[-1])
+            self._now = int(samples.arrived.max())
             self._welcome(len(state.series.entity))
             odd = np.flatnonzero(scores.score >= 1.0)
             if len(odd):

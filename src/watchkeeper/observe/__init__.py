@@ -39,7 +39,11 @@ SPANS = (
     SpanName("decode", "ingest", "`ingest`", "bodies become batches"),
     SpanName("check", "ingest", "`ingest`", "contracts split batches into accepted and rejected"),
     SpanName("journal", "ingest", "`ingest`", "the group is written and synced"),
-    SpanName("score", "decide", "`ingest`, across the journal", "detectors score one entry"),
+    SpanName(
+        "score", "decide",
+        "`ingest` of the first entry, across the journal; links to those of the others",
+        "detectors score one entry, or several of one tick that wait",
+    ),
     SpanName("conclude", "decide", "`score` of the newest entry; links to the other entries",
              "health and policies at the ticks that are over"),
     SpanName("commit", "decide", "`conclude`", "one step goes into the ledger"),

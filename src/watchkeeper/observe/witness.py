@@ -106,18 +106,23 @@ class Witness:
 
     # decide
 
-    def scoring(self, entry: Entry) -> Working:
-        """Begin to score an entry, in the trace that brought it."""
-        parent = self.spans.carried("entry", entry.offset)
-        own = self.spans.child(parent)
-        scored = entry.samples.num_rows > 0
-        if own.sampled and scored:
+    def scoring(self, entries: Sequence[Entry]) -> Working:
+        """Begin to score entries, in the trace that brought the first that is collected.
+
+        Those that brought the others are linked.
+        """
+        brought = [self.spans.carried("entry", entry.offset) for entry in entries]
+        place = next((k for k, one in enumerate(brought) if one.sampled), 0)
+        first, parent, own = entries[place], brought[place], self.spans.child(brought[place])
+        samples = sum(entry.samples.num_rows for entry in entries)
+        if own.sampled and samples:
             self._seen = [*self._seen[1 - SEEN :], own]
+        links = [one for one in brought if one.sampled and one is not parent]
         work = self.spans.work(
-            "score", parent, own=own, entry=entry.offset, offset=entry.offset,
-            source=entry.source, samples=entry.samples.num_rows,
+            "score", parent, own=own, links=links, entry=first.offset, offset=first.offset,
+            source=first.source, samples=samples,
         )  # fmt: skip
-        if not scored:  # a heartbeat, or another input that is not telemetry
+        if not samples:  # a heartbeat, or another input that is not telemetry
             work.forget()
         return work
 

@@ -1,0 +1,70 @@
+"""Blocks of samples: entries put together into one, and one cut into parts for workers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from watchkeeper.detectors import Samples
+from watchkeeper.detectors._ensemble import Scores
+from watchkeeper.model import SAMPLES, Entry, Times, pick
+
+PART = 16_384  # samples; fewer are scored before another thread has begun with its half
+
+
+class Block(NamedTuple):
+    """What some entries brought, sorted by series; samples of one series as they came."""
+
+    samples: Samples
+    entry: Times  # which of the entries each sample came in, from 0
+
+
+def together(entries: Sequence[Entry]) -> Block:
+    """Put the samples of entries together, at least one entry."""
+    table = pa.Table.from_batches([entry.samples for entry in entries], SAMPLES)
+    # copied, for a kernel that is handed what cannot be written to is compiled a second time
+    row, time, value = (np.array(table.column(name).to_numpy()) for name in SAMPLES.names)
+    sizes = [entry.samples.num_rows for entry in entries]
+    arrived = np.repeat(np.array([entry.arrived for entry in entries], np.int64), sizes)
+    block = Block(Samples(row, time, arrived, value), np.repeat(np.arange(len(entries)), sizes))
+    if _ascends(row):
+        return block
+    order = np.argsort(row, kind="stable")
+    return Block(pick(block.samples, order), block.entry[order])
+
+
+def tell(sha256: Any, block: Block, scores: Scores) -> None:
+    """Hash what was scored and how, entry by entry: which were put together does not show."""
+    columns: list[npt.NDArray[Any]] = [block.samples.row, block.samples.time, *scores[:6]]
+    entry = block.entry
+    if not _ascends(entry):
+        order = np.argsort(entry, kind="stable")
+        columns, entry = [column[order] for column in columns], entry[order]
+    columns = [np.ascontiguousarray(column) for column in columns]
+    ends = np.cumsum(np.bincount(entry)).tolist()
+    for begin, end in itertools.pairwise([0, *ends]):
+        for column in columns:
+            sha256.update(column[begin:end].data)
+
+
+def slices(samples: Samples, workers: int) -> list[Samples]:
+    """Cut between series into as many parts as there are workers; each series stays whole."""
+    size = len(samples.row)
+    workers = min(workers, size // PART)
+    if workers <= 1:
+        return [samples]
+    cuts = [0]
+    for part in range(1, workers):
+        middle = size * part // workers
+        cuts.append(int(np.searchsorted(samples.row, samples.row[middle], side="left")))
+    cuts.append(size)
+    return [pick(samples, slice(a, b)) for a, b in itertools.pairwise(cuts) if a < b]
+
+
+def _ascends(column: npt.NDArray[Any]) -> bool:
+    return bool((column[1:] >= column[:-1]).all())
