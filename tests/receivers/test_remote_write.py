@@ -240,6 +240,19 @@ def test_a_new_series_is_given_the_next_row_and_old_ones_keep_theirs():
     assert two.origin == "remote_write request 7"
 
 
+@pytest.mark.parametrize("length", [1, 9, 40, 71])
+def test_series_that_differ_in_any_one_byte_are_told_apart(length):
+    decoder, same = opened(), "a" * length
+    others = [same[:k] + "b" + same[k + 1 :] for k in range(length)]
+    for row, value in enumerate([same, *others]):
+        assert [*saw(decoder, same), *saw(decoder, value)] == [0, row]
+
+
+def saw(decoder, value):
+    raw = first([([("__name__", "a"), ("b", value)], [(T, 1.0)])])
+    return decoder.decode(delivery(raw)).samples["series"].to_pylist()
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_values_keep_their_bits(version):
     odd = [STALE_BITS, NAN, 1 << 63, 0x7FF << 52, 1, bits(2.0**53 + 2), bits(1e308)]

@@ -57,16 +57,18 @@ def check(
     """
     known = known if known is not None else Known(contracts)
     found = known.lookup(batch.keys, allow)
-    series = batch.samples["series"].to_numpy()
-    time = batch.samples["time"].to_numpy()
-    value = batch.samples["value"].to_numpy()
-    assert len(series) == 0 or int(series.max()) < _length(batch.keys)
+    series, time, _ = columns = _columns(batch.samples)
     converted, code = np.empty(len(series)), np.empty(len(series), np.uint8)
-    bad = judge(
-        series, time, value, found.rule, found.limits, found.refused, arrived, live, converted, code
-    )
-    good = code == 0 if bad else None
-    keys, samples = _accepted(found, series, time, converted, good)
+    bad, other, ascending = judge(
+        *columns, _length(batch.keys), found.rule, found.limits, found.refused, arrived, live,
+        converted, code,
+    )  # fmt: skip
+    assert bad >= 0, "a sample names a row that its keys do not have"
+    if bad or other or not ascending or not isinstance(batch.keys, KeyTable):
+        good = code == 0 if bad else None
+        keys, samples = _accepted(found, series, time, converted, good)
+    else:  # as most requests are: everything stays as it was offered
+        keys, samples = found.keys, batch.samples
     refused = _rejected(batch, found, code, arrived if live else None) if bad else batch.unread
     return Checked(
         batch.source, batch.cursor, arrived, keys, samples, refused, batch.offered, batch.controls
@@ -77,17 +79,10 @@ def joined(group: Sequence[Checked]) -> Checked:
     """Return checked batches of one source over one table as one, which arrived with the last."""
     if len(group) == 1:
         return group[0]
-    parts = _in_order(
-        [
-            tuple(column.to_numpy() for column in one.samples.columns)
-            for one in group
-            if one.samples.num_rows
-        ]
-    )
+    parts = [_columns(one.samples) for one in group if one.samples.num_rows]
     samples = group[0].samples
     if parts:
-        series, time, value = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        samples = _samples(_sorted(series, time, value))
+        samples = _samples(_together(parts))
     rejected = [one.rejected for one in group if one.rejected.num_rows]
     return replace(
         group[-1],
@@ -178,11 +173,18 @@ def _samples(columns: Columns) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=SAMPLES)
 
 
-def _in_order(parts: list[Columns]) -> list[Columns]:
-    """Put parts of different series in the order of those; then nothing is left to be sorted."""
+def _columns(samples: pa.RecordBatch) -> Columns:
+    series, time, value = (column.to_numpy() for column in samples.columns)
+    return series, time, value
+
+
+def _together(parts: list[Columns]) -> Columns:
+    """Return sorted parts as one that is; those of different series need only follow in order."""
     by_series = sorted(parts, key=lambda part: int(part[0][0]))
     apart = all(one[0][-1] < other[0][0] for one, other in pairwise(by_series))
-    return by_series if apart else parts
+    chosen = by_series if apart else parts
+    series, time, value = (np.concatenate(columns) for columns in zip(*chosen, strict=True))
+    return (series, time, value) if apart else _sorted(series, time, value)
 
 
 def _sorted(series: Rows, time: Times, value: Floats) -> Columns:

@@ -214,7 +214,7 @@ class _Tabled:
     def __init__(self) -> None:
         self.keys = KeyTable(KEYS)  # canonical, row for row
         self._numbers: dict[tuple[float | str, ...], int] = {}
-        self._limits = np.empty((0, len(LIMITS)))
+        self._limits, self._says = np.empty((0, len(LIMITS))), list[str]()
         self._rule = np.empty(0, np.uint32)
         self._refused = np.empty(0, np.uint8)
         self._detail: dict[int, str] = {}
@@ -234,6 +234,7 @@ class _Tabled:
         self.keys.add(canonical if rows is None else canonical.take(pa.array(rows)))
         if len(self._limits) < len(self._numbers):
             self._limits = np.array([key[: len(LIMITS)] for key in self._numbers], np.float64)
+            self._says = [str(key[-1]) for key in self._numbers]
         if first + count > len(self._rule):
             self._rule = np.resize(self._rule, 2 * (first + count))
             self._refused = np.resize(self._refused, 2 * (first + count))
@@ -251,8 +252,9 @@ class _Tabled:
 
     def lookup(self) -> Lookup:
         """Return the columns as they are now; those of rows beyond the table mean nothing."""
-        says = [str(key[-1]) for key in self._numbers]
-        return Lookup(self._limits, says, self._rule, self._refused, self._detail, self.keys, None)
+        return Lookup(
+            self._limits, self._says, self._rule, self._refused, self._detail, self.keys, None
+        )
 
 
 class _Held:

@@ -24,6 +24,7 @@ UNSET = 0xFFFFFFFE  # known, and never asked for
 REFUSED = 0xFFFFFFFD  # known not to be usable
 FAR = 0xFFFFFFFE  # not where it may be looked for
 PROBES_MAX = 256  # at half load a million blocks need about 70
+PIECE = 32  # bytes compared at once
 BYTES_A_BLOCK = 256  # of room for each block that may be remembered
 
 
@@ -131,13 +132,30 @@ def _hash_all(text: Bytes, ends: Places, count: int, seed: np.uint64, hashes: Bi
         hashes[number] = _hashed(text, ends[number], ends[number + 1], seed)
 
 
+@numba.njit(cache=True, nogil=True, fastmath=False, inline="always")
+def _differ(one: Bytes, at: np.uint64, two: Bytes, there: np.uint64) -> np.uint64:
+    """Return 0 when PIECE bytes are the same."""
+    differ = np.uint64(0)
+    for k in range(np.uint64(0), np.uint64(PIECE), np.uint64(8)):
+        differ |= word(one, at + k) ^ word(two, there + k)
+    return differ
+
+
 @numba.njit(cache=True, nogil=True, fastmath=False)
 def _same(one: Bytes, at: Int, two: Bytes, there: Int, length: Int) -> bool:
-    """Compare without stopping early, which lets LLVM take 32 bytes at a time."""
-    i, j, differ = np.uint64(at), np.uint64(there), np.uint8(0)
-    for k in range(np.uint64(length)):
-        differ |= one[i + k] ^ two[j + k]
-    return bool(differ == 0)
+    """Compare without stopping early, which lets LLVM take 32 bytes at a time.
+
+    The last 32 may overlap those before: a rest taken byte by byte costs as much as all the others.
+    """
+    i, j, size, differ = np.uint64(at), np.uint64(there), np.uint64(length), np.uint64(0)
+    if size < np.uint64(PIECE):
+        for k in range(size):
+            differ |= np.uint64(one[i + k] ^ two[j + k])
+        return bool(differ == 0)
+    last = size - np.uint64(PIECE)
+    for k in range(np.uint64(0), last, np.uint64(PIECE)):
+        differ |= _differ(one, i + k, two, j + k)
+    return bool(differ | _differ(one, i + last, two, j + last) == 0)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
