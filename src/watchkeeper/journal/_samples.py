@@ -28,7 +28,7 @@ LZ4 = pa.Codec("lz4_raw")
 def pack(samples: pa.RecordBatch) -> bytes:
     """Return SAMPLES as bytes; the fewer, the better they are sorted by (series, time)."""
     series, time, value = (samples.column(name).to_numpy() for name in SAMPLES.names)
-    room = np.empty(MOST_BYTES * len(series), dtype=np.uint8)
+    room = np.empty(MOST_BYTES * len(series) + 8, dtype=np.uint8)
     size = _written(series, time, value, room)
     block: bytes = LZ4.compress(room[:size], asbytes=True)
     return size.to_bytes(SIZE_BYTES, "little") + block
@@ -53,6 +53,38 @@ def unpack(packed: bytes, count: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [pa.array(each) for each in (series, time, value)], schema=SAMPLES
     )
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _without_zeros(word: np.uint64) -> tuple[int, np.uint64]:
+    """Return how many of the lowest bytes are zero, and the word without them; 0, 0 of zero."""
+    zeros = 0
+    if word & np.uint64(0xFFFFFFFF) == 0:
+        word >>= np.uint64(32)
+        zeros = 4
+    if word & np.uint64(0xFFFF) == 0:
+        word >>= np.uint64(16)
+        zeros += 2
+    if word & np.uint64(0xFF) == 0:
+        word >>= np.uint64(8)
+        zeros += 1
+    return (zeros if word else 0), word
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _length(word: np.uint64) -> int:
+    """Return how many bytes a word takes without zeros before it."""
+    length = 0
+    if word >> np.uint64(32) != 0:
+        word >>= np.uint64(32)
+        length = 4
+    if word >> np.uint64(16) != 0:
+        word >>= np.uint64(16)
+        length += 2
+    if word >> np.uint64(8) != 0:
+        word >>= np.uint64(8)
+        length += 1
+    return length + (1 if word != 0 else 0)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
@@ -90,15 +122,12 @@ def _written(series: Rows, time: Times, value: Floats, room: Bytes) -> int:
         word = bits[k]
         if k > 0 and series[k] == series[k - 1]:
             word ^= bits[k - 1]
-        zeros = length = 0
-        if word != 0:
-            while word & np.uint64(255) == 0:
-                word >>= np.uint64(8)
-                zeros += 1
-        while word != 0:
-            room[at + length] = np.uint8(word & np.uint64(255))
-            word >>= np.uint64(8)
-            length += 1
+        zeros, word = _without_zeros(word)
+        length = _length(word)
+        # All eight bytes, in one store; the next value overwrites those that are not this one's.
+        to = np.uint64(at)
+        for j in range(np.uint64(8)):
+            room[to + j] = np.uint8(word >> (np.uint64(8) * j))
         room[shape + k] = np.uint8(16 * zeros + length)
         at += length
     return at
