@@ -49,14 +49,21 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   fi
 fi
 
-echo "building $venv ($kind); this takes a minute or two the first time" >&2
+say() { echo "building $venv ($kind), this first time only: $*" >&2; }
+
+say "1 of 3, Python"
 [[ -x $venv/bin/python ]] || "$python" -m venv "$venv"
 rm -f "$venv"/.runtime "$venv"/.dev "$venv"/.release
 pip=("$venv"/bin/python -m pip --disable-pip-version-check -qq)
 read -ra locks <<<"$(locks_of "$kind")"
+say "2 of 3, $(cat "${locks[@]}" | grep -c '^[a-zA-Z0-9].*==') packages, some tens of seconds"
+# Python compiles a module when it is first imported, and keeps it, if it may: most never are.
+lazily=()
+[[ $kind != runtime || -n ${PYTHONDONTWRITEBYTECODE:-} ]] || lazily=(--no-compile)
 # The locks name everything, so nothing is resolved again: pip would look at releases that are newer
 # than the lock where one is asked for with an extra, and refuse those for want of a hash.
-"${pip[@]}" install --no-deps --require-hashes --only-binary :all: "${locks[@]/#/--requirement=}"
+"${pip[@]}" install "${lazily[@]}" --no-deps --require-hashes --only-binary :all: "${locks[@]/#/--requirement=}"
+say "3 of 3, what is in this folder"
 if [[ $kind == release ]]; then
   tools/release/signers.sh "$venv/bin"
 else

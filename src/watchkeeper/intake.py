@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import structlog
 
 from watchkeeper import pipeline
-from watchkeeper.contracts import Contract, Known, check, joined
+from watchkeeper.contracts import Contract, Known
 from watchkeeper.errors import (
     Malformed,
     Overloaded,
@@ -84,6 +84,7 @@ class Intake:
         self._witness = witness or Witness()
         self.traffic, self.spent = Traffic(), Stopwatch(self._witness.spans.work)
         self.closed = "starting"  # why no request is taken
+        self.expected: tuple[str, ...] = ()  # receivers whose decoders are not ready yet
         self._over = ""  # why there are no more rounds
         self.full = False  # the last round found no space
         self._journal = journal
@@ -113,15 +114,6 @@ class Intake:
         self._decoders.clear()
         for quota in self._quotas.values():
             quota.limits = limits
-
-    def warm_up(self, receivers: Sequence[Receiver], contracts: Sequence[Contract]) -> None:
-        """Take each receiver's examples as far as the journal, which stores nothing of them."""
-        for receiver in receivers:
-            for example in receiver.examples():
-                batch = receiver.open(self.limits, self.identity).decode(example)
-                assert batch is not None, f"{receiver.name}: an example says nothing"
-                alike = [check(contracts, batch, example.arrived, live=False) for _ in range(2)]
-                self._journal.warm_up([joined(alike)] if batch.samples.num_rows else [])
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -157,11 +149,15 @@ class Intake:
         with self._changed:
             self._bytes -= size
 
-    def admit(self, tenant: str) -> None:
-        """Let a tenant's request in.
+    def admit(self, receiver: Receiver, tenant: str) -> None:
+        """Let a tenant's request to a receiver in.
 
+        :raises Overloaded: the receiver's decoder is not ready yet.
         :raises OverQuota: it has sent more samples than it may, or is one tenant too many.
         """
+        if receiver.name in self.expected:
+            why = self.closed or f"getting ready: compiling what decodes {receiver.name}"
+            raise Overloaded(why, retry_after=AGAIN)
         if tenant not in self._quotas and len(self._quotas) >= self.limits.tenants:
             raise OverQuota(f"more than {self.limits.tenants} tenants", retry_after=NEW_TENANT)
         late = self._quota(tenant).late()

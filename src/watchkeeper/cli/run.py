@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from watchkeeper.service import House, Service
 
 LINGER = 2.0  # seconds for the last answers over gRPC to leave
-PATIENCE = 3.0  # seconds without a word that nobody minds
+PATIENCE = 5.0  # seconds without a word that nobody minds
 
 
 def run(
@@ -255,6 +255,18 @@ def _open_grpc(
     ]
 
 
+def _wait(service: Service, page: str) -> None:
+    """Wait until the house is ready; meanwhile say what it waits for."""
+    told, open_already = "", False
+    while not service.ready.wait(PATIENCE):
+        if service.watching.is_set() and not open_already:
+            open_already = True
+            say(f"open     {page} shows this house already")
+        if (now := service.warming.said or "recovering") != told:
+            told = now
+            say(f"starting {now}")
+
+
 def _tell(settings: Config, service: Service, address: str) -> None:
     import structlog
 
@@ -265,9 +277,7 @@ def _tell(settings: Config, service: Service, address: str) -> None:
             service.ready.wait()
             structlog.get_logger("watchkeeper").info("ready", address=f"{scheme}://{address}/")
             return
-        if not service.ready.wait(PATIENCE):
-            say("starting; the very first start compiles its kernels: a minute or two of work")
-        service.ready.wait()
+        _wait(service, f"{scheme}://{address}/")
         for name, (flag, default) in service.house.switches.items():
             if not service.features.ask(flag, default):
                 say(f"source {name!r} is off; `watchkeeper flag on {flag}` or flags: switch it on")

@@ -66,7 +66,7 @@ def taker(
         told: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         try:
             tenant = _tenant(delivery.headers)
-            intake.admit(tenant)
+            intake.admit(receiver, tenant)
             intake.reserve(cost(len(delivery.body)))
         except RequestError as error:
             intake.count(receiver, error)
@@ -105,7 +105,7 @@ class Door:
         intake = self._intake
         try:
             tenant = _tenant(headers)
-            intake.admit(tenant)
+            intake.admit(self._receiver, tenant)
             body = await _body(intake, headers, receive)
             delivery = replace(delivery, tenant=tenant, body=body)
             outcome = await self._durable(delivery)

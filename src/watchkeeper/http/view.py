@@ -44,6 +44,9 @@ class HouseView(Protocol):
         :raises StoreError: it cannot be written down now.
         """
 
+    def getting_ready(self) -> str:
+        """Return what a first start still compiles, in one line; empty later."""
+
     def ready(self) -> tuple[bool, str]:
         """Return whether telemetry can be taken in now, and why in one line."""
 

@@ -211,11 +211,16 @@ class Live(Shown):
         """Return each thing that readiness asks for: `ok`, or what is wrong with it."""
         service = self.service
         return {
-            "recovered": "ok" if service.ready.is_set() else "recovering",
+            "recovered": "ok" if service.watching.is_set() else "recovering",
+            "receivers": "ok" if service.ready.is_set() else service.warming.said or "opening",
             "stages": str(service.failure) if service.failure is not None else "ok",
             "disk": service.degraded or ("full" if service.intake.full else "ok"),
             "stopping": "stopping" if service.stop.is_set() else "ok",
         }
+
+    def getting_ready(self) -> str:
+        """Return what a first start still compiles; empty later."""
+        return self.service.warming.said
 
     def ready(self) -> tuple[bool, str]:
         """Return whether everything is recovered and writable, and why not."""
@@ -228,7 +233,9 @@ class Live(Shown):
             return False, f"degraded: {service.degraded}"
         if service.intake.full:
             return False, "the disk is full"
-        return (True, "ready") if service.ready.is_set() else (False, "recovering")
+        if service.ready.is_set():
+            return True, "ready"
+        return False, service.warming.said or "recovering"
 
     def _orders_given_up(self) -> int:
         """Return how many there are; counted once a minute, as that reads all receipts."""

@@ -20,7 +20,6 @@ from typing import Any
 
 import structlog
 
-from watchkeeper import core
 from watchkeeper.core import Observed
 from watchkeeper.core.state import Rulebook, State
 from watchkeeper.cutting import Cutter
@@ -35,6 +34,7 @@ from watchkeeper.service._house import House, Progress
 from watchkeeper.service._lanes import Lanes
 from watchkeeper.service._retention import retain
 from watchkeeper.service._steady import Steady
+from watchkeeper.service._warming import Warming
 from watchkeeper.sources import Reader, Source, pause
 
 __all__ = ["House", "Progress", "Service", "Steady"]
@@ -70,10 +70,12 @@ class Service:
         self.intake = Intake(
             house.journal, limits=house.limits, identity=house.identity, witness=self.witness
         )
-        self.ready = threading.Event()
+        self.watching = threading.Event()  # sources are collected from and judged
+        self.ready = threading.Event()  # and every receiver takes what is pushed
         self.failure: WatchkeeperError | None = None
         self.degraded = ""  # why nothing is taken in nor decided, though the house stands
         self.watch: Callable[[Observed, State], None] = lambda _observed, _state: None
+        self.warming = Warming(house, self.intake, stop)
         self._collecting: list[Collecting] = []
         self._wanted: deque[House] = deque(maxlen=1)  # taken up between two rounds
         self._journalled = threading.Event()
@@ -112,7 +114,7 @@ class Service:
         self.witness.belong(oldest, journal.head())
         self.intake.adopt(self.house.rulebook.contracts)
         self.intake.closed = ""
-        self.ready.set()
+        self.watching.set()
         stages = [
             self._thread("ingest", self._ingest),
             self._thread("decide", self._decide, decider),
@@ -120,9 +122,12 @@ class Service:
         ]
         self._thread("retention", retain, self.cutter, self.stop, self._complain)
         self._collect_from(self.house.sources)
-        if self._once:
+        if self._once:  # nothing is pushed to it
+            self.ready.set()
             self._joined([one.thread for one in self._collecting if one.thread], wait=True)
             self.stop.set()
+        else:
+            self._thread("receivers", self.warming.receiving, self.ready)
         self.stop.wait()
         log.info("stopping", reason="failure" if self.failure else "asked to")
         self._late = time.monotonic() + DRAIN
@@ -169,15 +174,10 @@ class Service:
 
     def _warmed_up(self) -> bool:
         """Compile the kernels before telemetry waits for them; False when stopped meanwhile."""
-        warming = self._thread("warm", self._warm_up)
+        warming = self._thread("warm", self.warming.judging)
         while warming.is_alive() and not self.stop.is_set():
             warming.join(0.1)
         return not self.stop.is_set()
-
-    def _warm_up(self) -> None:
-        house = self.house
-        core.warm_up(house.rulebook, house.engine)
-        self.intake.warm_up(house.receivers, house.rulebook.contracts)
 
     def _begin(self, journalled: Rulebook | None) -> None:
         """Journal what this run is judged by, when it changed, and that it started."""

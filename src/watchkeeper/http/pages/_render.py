@@ -98,6 +98,13 @@ class _Part(NamedTuple):
     until: float
 
 
+class _Now(NamedTuple):
+    """What changes though the fleet stays: ms it is behind, and what is still compiled."""
+
+    late: int
+    getting_ready: str
+
+
 class Shared:
     """A page that is the same for everybody around whom it stands: gathered once a tick.
 
@@ -117,7 +124,7 @@ class Shared:
     async def page(
         self, request: Request, gather: Callable[[Fleet], Mapping[str, Any]]
     ) -> Response:
-        """Answer with the page. :param gather: what it shows, but for how far behind that is."""
+        """Answer with the page. :param gather: what it shows, but for what is so only now."""
         if not _is_part(request):
             return await run_in_threadpool(self._whole, request, gather)
         asked = _asked(request)
@@ -143,30 +150,31 @@ class Shared:
     def _part(self, request: Request, gather: Callable[[Fleet], Mapping[str, Any]]) -> _Part:
         def filled() -> tuple[bytes, str]:
             around = _around(request, self._view)
-            body = render(self._template, around | self._facts(request, fleet, late, gather))
+            body = render(self._template, around | self._facts(request, fleet, now, gather))
             return body, tag_of(body)
 
         fleet = self._view.fleet()
-        late = self._late(fleet)
-        body, tag = self._once(fleet, (*_asked(request), late), filled)
+        now = self._now(fleet)
+        body, tag = self._once(fleet, (*_asked(request), now), filled)
         return _Part(body, tag, time.monotonic() + FRESH)
 
     def _whole(self, request: Request, gather: Callable[[Fleet], Mapping[str, Any]]) -> Response:
         fleet = self._view.fleet()
-        facts = self._facts(request, fleet, self._late(fleet), gather)
+        facts = self._facts(request, fleet, self._now(fleet), gather)
         return page(request, self._view, self._template, **facts)
 
     def _facts(
         self,
         request: Request,
         fleet: Fleet,
-        late: int,
+        now: _Now,
         gather: Callable[[Fleet], Mapping[str, Any]],
     ) -> dict[str, Any]:
-        return {**self._once(fleet, _asked(request), lambda: gather(fleet)), "late": late}
+        return {**self._once(fleet, _asked(request), lambda: gather(fleet)), **now._asdict()}
 
-    def _late(self, fleet: Fleet) -> int:
-        return max(0, self._view.now() - fleet.tick) // BEHIND * BEHIND if fleet.tick else 0
+    def _now(self, fleet: Fleet) -> _Now:
+        late = max(0, self._view.now() - fleet.tick) // BEHIND * BEHIND if fleet.tick else 0
+        return _Now(late, self._view.getting_ready())
 
     def _once(self, fleet: Fleet, key: Any, make: Callable[[], Any]) -> Any:
         with self._lock:  # one thread makes it, the others wait for it
