@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tests import lives
 from tests.commands import MAIN, SOURCE
 from tests.sources.agents import free_port
 from tests.upkeep.houses import a_house
@@ -43,7 +44,7 @@ def place(tmp_path, lived):
     command.write_text(f"#!{sys.executable}\n{MAIN}\n")
     command.chmod(0o755)
     return {
-        **os.environ,
+        **lives.unmeasured(),  # the commands are measured where their own tests run them
         "PATH": f"{command.parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(SOURCE),
         "DATA": str(tmp_path / "data"),
