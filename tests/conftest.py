@@ -1,13 +1,23 @@
-"""Tests that run whole programs live on the machine's pace; one that fails is tried twice more.
+"""What holds for every test: how often it is tried, in which order, and what it may leave behind.
 
-A machine that stands still for seconds, as rented ones do, ends waits that the program kept to.
+Tests that run whole programs live on the machine's pace; one that fails is tried twice more. A
+machine that stands still for seconds, as rented ones do, ends waits that the program kept to.
 Three failures one after the other are ours. The summary names each test that was tried again, and
 no other test is: what does not wait for a clock must pass at once.
+
+Longest first: the last test to end would otherwise run alone, with the other core idle.
+
+A worker runs many tests. What one of them sets for the whole process is set back, so that none
+depends on which ran before.
 """
 
+import logging
+import os
+import signal
 from pathlib import Path
 
 import pytest
+import structlog
 
 HERE = Path(__file__).parent
 PACED = {
@@ -15,9 +25,36 @@ PACED = {
     "test_cli.py", "test_collecting.py", "test_crash.py", "test_deployment.py", "test_reload.py",
     "test_service.py", "test_top.py",
 }  # fmt: skip
+LONG = ("integration", "test_crash.py", "runbooks", "faults", "load", "browser")
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.relative_to(HERE).parts[0] in PACED:
             item.add_marker(pytest.mark.flaky(reruns=2))
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(HERE).parts[0], len(LONG)))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    """Set back logs, environment, folder and signals; wider fixtures keep what they set."""
+    structured = structlog.get_config()
+    level, handlers = logging.root.level, [*logging.root.handlers]
+    around, folder = dict(os.environ), Path.cwd()
+    signals = {number: signal.getsignal(number) for number in HANDLED}
+    yield
+    structlog.configure(**structured)
+    logging.root.setLevel(level)
+    for handler in {*logging.root.handlers}.difference(handlers):
+        logging.root.removeHandler(handler)
+    for name in {*os.environ, *around} - {"PYTEST_CURRENT_TEST"}:
+        if name not in around:
+            del os.environ[name]
+        elif os.environ.get(name) != around[name]:
+            os.environ[name] = around[name]
+    os.chdir(folder)
+    for number, handler in signals.items():
+        if signal.getsignal(number) != handler:
+            signal.signal(number, handler)
