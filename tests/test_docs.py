@@ -78,36 +78,10 @@ def test_links_within_the_repository_resolve(path):
         assert not anchor or anchor in anchors(found), target
 
 
-def test_the_documented_defaults_are_the_defaults():
-    block = re.search(r"<!-- defaults -->\n```yaml\n(.*?)```", text("docs/configuration.md"), re.S)
-    assert block
-    assert block[1] == _settings.DEFAULTS
-
-
 def test_every_top_level_field_is_documented():
     fields = text("docs/configuration.md").partition("## Profiles")[0]
     documented = re.findall(r"^\| `(\w+)` \|", fields, re.MULTILINE)
     assert documented == list(_settings.Settings.model_fields)
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        (path, name)
-        for path in DOCUMENTS
-        for name in ("configuration", "quickstart")
-        if path.stem == name
-    ],
-)
-def test_a_whole_configuration_in_the_documents_loads(path, name, tmp_path):
-    blocks = re.findall(r"```yaml\n(version: 1\n.*?)```", path.read_text("utf-8"), re.DOTALL)
-    assert blocks
-    (tmp_path / "receiver.secret").write_text("s3cret")
-    (tmp_path / "receiver.secret").chmod(0o600)
-    for block in blocks:
-        file = tmp_path / f"{name}.yaml"
-        file.write_text(block)
-        config.load([file], {})
 
 
 @pytest.mark.parametrize("family", CONFIGURED)

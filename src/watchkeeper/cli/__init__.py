@@ -12,10 +12,14 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from watchkeeper import __version__
 from watchkeeper.errors import ConfigError, WatchkeeperError
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 USAGE, CONFIGURATION, INTERRUPTED, TERMINATED = 2, 78, 130, 143
 
@@ -86,12 +90,9 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def call(arguments: list[str]) -> int:
-    """Run one command; return its exit code. Errors are printed, not raised."""
-    if arguments in (["--version"], ["version"]):
-        print(f"watchkeeper {__version__}")
-        return 0
-    from cyclopts import App, CycloptsError, Parameter
+def program(arguments: Sequence[str] = ()) -> App:
+    """Return all commands, not one of them imported. :param arguments: whose help may be asked."""
+    from cyclopts import App, Parameter
 
     app = App(
         name="watchkeeper",
@@ -108,6 +109,17 @@ def call(arguments: list[str]) -> int:
             name=(name, *ALSO.get(name, ())),
             help=_help(name, line, arguments),
         )
+    return app
+
+
+def call(arguments: list[str]) -> int:
+    """Run one command; return its exit code. Errors are printed, not raised."""
+    if arguments in (["--version"], ["version"]):
+        print(f"watchkeeper {__version__}")
+        return 0
+    from cyclopts import CycloptsError
+
+    app = program(arguments)
     try:
         result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
         sys.stdout.flush()  # a reader who has gone is met here, not at the interpreter's end
@@ -142,9 +154,9 @@ def _starved(error: BaseException | None) -> bool:
     return False
 
 
-def _help(name: str, line: str, arguments: list[str]) -> str:
+def _help(name: str, line: str, arguments: Sequence[str]) -> str:
     """The command's own docstring when its help is asked for, its line in every listing."""
-    if arguments[:1] != [name] and not set(arguments[:1]) & set(ALSO.get(name, ())):
+    if list(arguments[:1]) != [name] and not set(arguments[:1]) & set(ALSO.get(name, ())):
         return line
     module = __import__(f"watchkeeper.cli.{name}", fromlist=[name])
     return _flowing(inspect.cleandoc(getattr(module, name).__doc__ or line))
@@ -164,7 +176,7 @@ def _default(value: Any) -> str | None:
     return None if value in ((), False, None) else str(value)
 
 
-def _of_all(arguments: list[str]) -> bool:
+def _of_all(arguments: Sequence[str]) -> bool:
     return not any(name in COMMANDS for name in arguments[:1])
 
 
