@@ -3,16 +3,21 @@
 import html
 import json
 import re
+from dataclasses import dataclass
 from math import nan
 
+import anyio
 import numpy as np
 import pytest
+from starlette.requests import Request
 from tests.test_http import ask, asked
 from tests.test_service import CPU, Running, Scripted, batch, clock, hot
 
+from watchkeeper.access import Scope
 from watchkeeper.http import app
+from watchkeeper.http.pages import overview
 from watchkeeper.http.pages._charts import stack
-from watchkeeper.http.pages._render import POLICY
+from watchkeeper.http.pages._render import POLICY, Shared
 from watchkeeper.http.pages.entity import compared, meanings, unit_of, within
 from watchkeeper.http.pages.overview import verdict
 from watchkeeper.model import Assessed, Contribution, Millis, State
@@ -221,8 +226,6 @@ def test_a_report_is_made_when_asked_for(house, kind):
 
 
 def test_the_same_question_of_the_same_fleet_is_answered_once(house, monkeypatch):
-    from watchkeeper.http.pages import overview
-
     made = []
     original = overview.facts
     monkeypatch.setattr(overview, "facts", lambda *a: made.append(1) or original(*a))
@@ -240,6 +243,52 @@ def test_the_same_question_of_the_same_fleet_is_answered_once(house, monkeypatch
     assert live in part
     assert "<nav" not in part
     assert asked(everybody, "/", open_page).headers["vary"] == "HX-Request"
+
+
+@dataclass(frozen=True)
+class Asker:
+    scopes: frozenset
+    name: str = "somebody"
+    csrf = role = ""
+
+    def may(self, scope):
+        return scope in self.scopes
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)], ids=["reader first", "last"])
+@pytest.mark.parametrize("part", [(), ((b"hx-request", b"true"),)], ids=["whole", "part"])
+def test_the_name_of_the_house_is_told_to_those_who_may_read_it(house, order, part):
+    """Whoever asked first: what open pages bring up to date is filled in once for many."""
+    shared = Shared(house, "overview.html.j2")
+
+    def shown(reads):
+        asker = Asker(frozenset([Scope.STATUS_READ] if reads else []))
+        request = Request({
+            "type": "http", "method": "GET", "path": "/", "query_string": b"", "scheme": "http",
+            "headers": [(b"host", b"localhost"), *part], "asker": asker,
+        })  # fmt: skip
+        facts = overview.facts(house, house.fleet(), Wanted(), "", 50)
+
+        async def page():
+            return await shared.page(request, lambda _: {"address": "localhost", **facts})
+
+        return re.search(r"<title>(.*)</title>", anyio.run(page).body.decode())[1]
+
+    titles = {reads: shown(reads) for reads in order}
+    assert f" · {house.title} · Watchkeeper" in titles[True]
+    assert house.title not in titles[False]
+    assert titles[False].endswith(" · Watchkeeper")
+    assert titles[False].count("·") == 1
+
+
+def test_the_page_names_what_only_a_restart_takes_up(house, monkeypatch):
+    said = house.status()
+    assert said["restart_for"] == []
+    assert "only a restart" not in asked(app(house), "/status").text
+    changed = {**said, "restart_for": ["listen", "receivers"]}
+    monkeypatch.setattr(type(house), "status", lambda _: changed)
+    page = asked(app(house), "/status").text
+    assert '<p role="alert">Changed, and only a restart takes it up: listen, receivers</p>' in page
 
 
 @pytest.mark.parametrize(

@@ -188,9 +188,9 @@ class Shared:
             return self._kept[key]
 
 
-def _asked(request: Request) -> tuple[str, str]:
+def _asked(request: Request) -> tuple[str, str, bool]:
     """Return what an answer depends on, but for the house."""
-    return request.headers.get("host", ""), _here(request)
+    return request.headers.get("host", ""), _here(request), allowed(request, Scope.STATUS_READ)
 
 
 def render(name: str, facts: Mapping[str, Any]) -> bytes:
