@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[1]
 GITHUB = ROOT / ".github" / "workflows" / "ci.yml"
 GITLAB = ROOT / ".gitlab-ci.yml"
 CHECKOUT = "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2"
+UPLOAD = "actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02 # v4.6.2"
+SCREENS = "out/screens"  # a picture of every page, by the tests in a browser
+KEPT = 14  # days
 IMAGE = "debian:bookworm"
 MADE = "# Made from .ci/stages.txt by tools/pipelines.py; do not edit.\n"
 
@@ -49,6 +52,10 @@ def github() -> str:
         "      - name: trust the folder that was checked out\n"
         '        run: git config --global --add safe.directory "$GITHUB_WORKSPACE"\n'
         f"{steps}"
+        "      - name: what every page looks like\n        if: ${{ !cancelled() }}\n"
+        f"        uses: {UPLOAD}\n        with:\n          name: screens\n"
+        f"          path: {SCREENS}\n          retention-days: {KEPT}\n"
+        "          if-no-files-found: ignore\n"
     )
 
 
@@ -62,6 +69,8 @@ def gitlab() -> str:
         "    - apt-get update -q && apt-get install -yq --no-install-recommends"
         " git ca-certificates make python3\n"
         f"  script:\n{script}"
+        f"  artifacts:\n    name: screens\n    when: always\n    expire_in: {KEPT} days\n"
+        f"    paths:\n      - {SCREENS}\n"
     )
 
 
