@@ -16,7 +16,8 @@ from watchkeeper.access.doorkeeper import Doorkeeper
 from watchkeeper.errors import AccessError, RequestError, StoreError
 from watchkeeper.http import answers, api, pages, probes, sign_in, table
 from watchkeeper.http._gate import Guarded, Open
-from watchkeeper.http._guard import Guard
+from watchkeeper.http._guard import Guard, Guarding
+from watchkeeper.http._pushed import Pushed
 from watchkeeper.http.pages.refusals import Refusal, told
 from watchkeeper.http.view import HouseView
 
@@ -56,8 +57,12 @@ def app(
     :param keeper: as `endpoints` takes it.
     """
     gate = Guarded(keeper) if keeper is not None else Open()
-    return Starlette(
+    guard = Guard(hosts)
+    return Pushed(
+        [(one.path, one.method, one.scope, table.application(one.answer)) for one in doors],
+        guard,
+        gate,
         routes=table.routes([*doors, *endpoints(view, keeper)], gate),  # the most asked first
-        middleware=[Middleware(Guard, hosts=hosts)],
+        middleware=[Middleware(Guarding, guard=guard)],
         exception_handlers={kind: told(view, answer) for kind, answer in REFUSALS.items()},
     )

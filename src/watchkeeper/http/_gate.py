@@ -27,6 +27,7 @@ FORM_MAX = 64 << 10
 PEER = "watchkeeper.peer"  # the common name of the client's certificate, put in by `server`
 ENDLESS = "watchkeeper.endless"  # set on a request whose answer lasts until somebody leaves
 HEADERS = "watchkeeper.headers"  # of a request that has been looked at
+RAISED = "watchkeeper.raised"  # why a request was refused before its route was looked for
 FORM = "application/x-www-form-urlencoded"
 
 

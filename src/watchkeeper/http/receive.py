@@ -92,30 +92,29 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one request in, or say why not."""
-        headers, query = headers_of(scope), scope["query_string"].decode("latin-1")
-        delivery = Delivery(
-            method=scope["method"],
-            path=scope["path"],
-            query=dict(parse_qsl(query, keep_blank_values=True)) if query else {},
-            headers=headers,
-            body=b"",
-            arrived=self._clock(),
-            number=next(self._numbers),
-        )
-        intake = self._intake
+        intake, headers = self._intake, headers_of(scope)
+        arrived, number = self._clock(), next(self._numbers)
+
+        def delivery(tenant: str = "", body: bytes = b"") -> Delivery:
+            query = scope["query_string"].decode("latin-1")
+            asked = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
+            method, path = scope["method"], scope["path"]
+            return Delivery(method, path, asked, headers, body, arrived, tenant, number)
+
         try:
             tenant = _tenant(headers)
             intake.admit(self._receiver, tenant)
             body = await _body(intake, headers, receive)
-            delivery = replace(delivery, tenant=tenant, body=body)
-            outcome = await self._durable(delivery)
+            whole = delivery(tenant, body)
+            outcome = await self._durable(whole)
         except (RequestError, MemoryError) as error:
             lacking = Overloaded("no memory is left for this", retry_after=5)
             outcome = error if isinstance(error, RequestError) else lacking
             intake.count(self._receiver, outcome)
+            whole = delivery()
         except ClientDisconnect:
             return
-        await _send(self._receiver.answer(delivery, outcome), send)
+        await _send(self._receiver.answer(whole, outcome), send)
 
     async def _durable(self, delivery: Delivery) -> Outcome:
         """Wait until all of a request is durable, or was refused."""

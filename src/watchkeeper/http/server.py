@@ -32,7 +32,9 @@ class Bounded(HttpToolsProtocol):
     sees the answer and can go on, but not for ever.
     """
 
-    _due: asyncio.TimerHandle | None = None
+    _due: float | None = None  # by when what is awaited must have come; seconds of the loop
+    _timer: asyncio.TimerHandle | None = None  # fires by then, or earlier and looks again
+    _fires = 0.0
     _head_bytes = 0
     _in_body = False
     _peer = ""  # the common name of the client's certificate
@@ -81,16 +83,34 @@ class Bounded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._forget()
+        self._disarm()
         super().connection_lost(exc)
 
     def _expect(self, seconds: float) -> None:
-        self._forget()
-        self._due = self.loop.call_later(seconds, self._end)
+        """Wait so long. One timer serves many waits: to make one costs more than to look again."""
+        self._due = self.loop.time() + seconds
+        if self._timer is None or self._due < self._fires:
+            self._disarm()
+            self._arm(self._due)
 
     def _forget(self) -> None:
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
+        self._due = None
+
+    def _arm(self, when: float) -> None:
+        self._fires, self._timer = when, self.loop.call_at(when, self._look)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        """End what is late; look again when what is awaited since then would be."""
+        self._timer = None
+        if self._due is not None and self.loop.time() >= self._due:
+            self._end()
+        elif self._due is not None:
+            self._arm(self._due)
 
     def _end(self) -> None:
         self._forget()

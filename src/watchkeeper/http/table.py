@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from watchkeeper.access import Scope
-from watchkeeper.http._gate import Gate
+from watchkeeper.http._gate import RAISED, Gate
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 Answers = Callable[[Request], Response | Awaitable[Response]]
@@ -117,17 +117,20 @@ class _Methods:
     def __init__(self, methods: Mapping[str, Endpoint], gate: Gate) -> None:
         self._gate = gate
         self._apps = {
-            method: (one.scope, _application(one.answer)) for method, one in methods.items()
+            method: (one.scope, application(one.answer)) for method, one in methods.items()
         }
         if "GET" in self._apps:
             self._apps["HEAD"] = self._apps["GET"]
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        if RAISED in scope:  # see `_pushed`
+            raise scope[RAISED]
         needed, application = self._apps[scope["method"]]
         receive = await self._gate.admit(scope, receive, needed)
         await application(scope, receive, send)
 
 
-def _application(answer: Any) -> ASGIApp:
+def application(answer: Any) -> ASGIApp:
+    """Return an endpoint's answer as an ASGI application."""
     is_function = inspect.isfunction(answer) or inspect.ismethod(answer)
     return request_response(answer) if is_function else answer
