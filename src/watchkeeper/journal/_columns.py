@@ -66,9 +66,10 @@ class Columns:
             if beside is not None:
                 longer[: len(beside)] = beside
             beside = self._beside[table] = longer
-        series = beside[rows]
-        unknown = rows[series == ABSENT]
-        return series, table.take(np.unique(unknown) if len(unknown) else unknown)
+        series: Rows = np.empty(len(rows), dtype=np.uint32)
+        if _looked_up(beside, rows, series) == 0:
+            return series, table.take(rows[:0])
+        return series, table.take(np.unique(rows[series == ABSENT]))
 
 
 def ordered(series: Rows, time: Times, value: Floats) -> tuple[Rows, Times, Floats]:
@@ -83,6 +84,16 @@ def ordered(series: Rows, time: Times, value: Floats) -> tuple[Rows, Times, Floa
             return series, time, value
     both = np.lexsort((time, series))
     return series[both], time[both], value[both]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _looked_up(beside: Rows, rows: Rows, series: Rows) -> int:
+    """Fill in the series of each row; return how many have none."""
+    unknown = 0
+    for k in range(len(rows)):
+        series[k] = beside[rows[k]]
+        unknown += series[k] == ABSENT
+    return unknown
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
