@@ -6,28 +6,32 @@ import sys
 import textwrap
 
 SCRIPT = """
-    import gc, json, sys, time
+    import gc, json, sys, threading, time
     from dataclasses import replace
     from pathlib import Path
+    from types import SimpleNamespace
 
+    import cramjam
     from numba.core.dispatcher import Dispatcher
 
     from benchmarks.ingest.payloads import requests
     from tests.test_pipeline import rules
     from watchkeeper import core
     from watchkeeper.engines.local import Local
+    from watchkeeper.identity import Identity
     from watchkeeper.intake import Intake, cost
     from watchkeeper.journal.sqlite import Sqlite
     from watchkeeper.ledger.sqlite import Sqlite as LedgerFile
     from watchkeeper.live._recent import Recent
     from watchkeeper.model import Control, Millis, canonical
     from watchkeeper.pipeline import Decider
-    from watchkeeper.receivers import Delivery, Received
+    from watchkeeper.receivers import Delivery, Limits, Received
     from watchkeeper.receivers.alerts import Alerts
     from watchkeeper.receivers.influx import Influx
     from watchkeeper.receivers.json_lines import JsonLines
     from watchkeeper.receivers.otlp import Otlp
     from watchkeeper.receivers.remote_write import RemoteWrite
+    from watchkeeper.service._warming import Warming
 
     NOW = int(time.time() * 1000)
     NAMED = {"content-type": "application/x-protobuf", "content-encoding": "snappy"}
@@ -44,8 +48,15 @@ SCRIPT = """
     intake = Intake(journal)
     rulebook, engine, recent = rules(), Local(workers=1), Recent()
     contracts = rulebook.contracts
+    house = SimpleNamespace(
+        rulebook=rulebook, engine=engine, receivers=receivers, journal=journal,
+        limits=Limits(), identity=Identity(),
+    )
     core.warm_up(rulebook, engine)
-    intake.warm_up(receivers, contracts)
+    warming = Warming(house, intake, threading.Event())
+    for receiver in receivers:
+        warming._let_in(receiver)
+    assert not intake.expected
     assert journal.head() == 0, "an example was stored"
     ledger = LedgerFile(path=Path(sys.argv[2])).open()
     decider = Decider(journal, ledger, lambda _: rulebook, engine, recent.add)
@@ -63,6 +74,10 @@ SCRIPT = """
     for receiver in receivers:
         for example in receiver.examples():
             push(receiver, example, example)
+    raw = bytes(cramjam.snappy.decompress_raw(receivers[0].examples()[0].body))
+    turned = raw[len(raw) // 2 :] + raw[: len(raw) // 2]  # its two series the other way round
+    packed = bytes(cramjam.snappy.compress_raw(turned))
+    push(receivers[0], Delivery("POST", "/", {}, NAMED, packed, NOW))
     fleet = [Delivery("POST", "/", {}, NAMED, one.body, NOW) for one in requests(400, 4)]
     push(receivers[0], fleet[0])
     push(receivers[0], *reversed(fleet[1:]))

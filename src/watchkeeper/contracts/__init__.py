@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from watchkeeper.contracts._catalogue import Alias, Contract, Conversion, Metric, Upcast, read
-from watchkeeper.contracts._check import check, joined, metrics_of, traits
+from watchkeeper.contracts._check import check, joined, metrics_of, traits, tried
 from watchkeeper.contracts._lookup import Allow, Known
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "metrics_of",
     "read",
     "traits",
+    "tried",
 ]
 
 

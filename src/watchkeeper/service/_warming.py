@@ -20,7 +20,7 @@ from numba.core import event
 from numba.core.dispatcher import Dispatcher
 
 from watchkeeper import core
-from watchkeeper.contracts import check, joined
+from watchkeeper.contracts import tried
 from watchkeeper.intake import Intake
 from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor, Millis
 from watchkeeper.receivers import Receiver
@@ -96,8 +96,8 @@ class Warming(event.Listener):
     def _rehearse(self, batch: Batch, arrived: Millis) -> None:
         """Take a batch as far as the journal, which stores nothing of it."""
         contracts = self._house.rulebook.contracts
-        alike = [check(contracts, batch, arrived, live=False) for _ in range(2)]
-        self._house.journal.warm_up([joined(alike)] if batch.samples.num_rows else [])
+        checked = tried(contracts, batch, arrived)
+        self._house.journal.warm_up([checked] if batch.samples.num_rows else [])
 
     def _ready_beside(self) -> Iterator[str]:
         """Yield the names of receivers whose decoders the other process has compiled."""
