@@ -8,14 +8,18 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 from tests import crashing
 
 from watchkeeper import cli, config, core
 from watchkeeper.engines.local import Local
+from watchkeeper.identity import Identity
 from watchkeeper.intake import Intake
 from watchkeeper.journal.sqlite import Sqlite
 from watchkeeper.live._recent import Recent
+from watchkeeper.receivers import Limits
+from watchkeeper.service._warming import Warming
 
 for name in (
     *("cli._access", "cli._house", "cli._reload", "cli._witness", "cli.run"),
@@ -25,7 +29,13 @@ for name in (
 settings = config.default()
 with tempfile.TemporaryDirectory() as folder:
     journal = Sqlite(path=Path(folder) / "journal.sqlite").open()
-    Intake(journal).warm_up(settings.receivers, settings.rules.contracts)
+    house = SimpleNamespace(
+        rulebook=settings.rules, receivers=settings.receivers, journal=journal,
+        limits=Limits(), identity=Identity(),
+    )  # fmt: skip
+    warming = Warming(house, Intake(journal), threading.Event())
+    for receiver in settings.receivers:
+        warming._let_in(receiver)
     journal.close()
 core.warm_up(settings.rules, Local(workers=1))
 Recent(rows=1)
