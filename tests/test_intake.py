@@ -256,9 +256,9 @@ def test_a_tenant_over_its_rate_waits_and_others_do_not(journal):
     push(intake, "".join(line(at=NOW + n) for n in range(100)), tenant="loud")
     intake.round(0)
     with pytest.raises(OverQuota) as refused:
-        intake.admit("loud")
+        intake.admit(Influx(), "loud")
     assert 5 < refused.value.retry_after < 10
-    intake.admit("quiet")
+    intake.admit(Influx(), "quiet")
 
 
 def test_one_tenant_too_many_is_turned_away_and_the_known_ones_go_on(journal):
@@ -267,8 +267,8 @@ def test_one_tenant_too_many_is_turned_away_and_the_known_ones_go_on(journal):
         push(intake, line(), tenant=tenant)
     intake.round(0)
     with pytest.raises(OverQuota, match="more than 2 tenants"):
-        intake.admit("b")
-    intake.admit("a")
+        intake.admit(Influx(), "b")
+    intake.admit(Influx(), "a")
 
 
 def test_a_quota_fills_up_again(monkeypatch):

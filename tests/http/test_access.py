@@ -25,7 +25,7 @@ class Told:
 
     limits = None
 
-    def admit(self, tenant):
+    def admit(self, receiver, tenant):
         from watchkeeper.errors import Overloaded
 
         raise Overloaded("closed", retry_after=1)
