@@ -42,12 +42,13 @@ def load(family: str, kind: str) -> Any:
     return importlib.import_module(f"watchkeeper.{family}.{kind}").plugin
 
 
+@functools.cache  # what is installed does not change under a running process
 def _foreign(family: str) -> dict[str, importlib.metadata.EntryPoint]:
     group = _installed().select(group=f"watchkeeper.{family}")
     return {point.name: point for point in group}
 
 
-@functools.cache  # what is installed does not change under a running process
+@functools.cache
 def _installed() -> importlib.metadata.EntryPoints:
     # Python 3.11 says groups, which are selected from alike.
     return cast("importlib.metadata.EntryPoints", importlib.metadata.entry_points())

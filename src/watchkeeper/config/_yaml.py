@@ -8,6 +8,7 @@ anything is built. Plain scalars resolve by the YAML 1.2 core schema (so `no` is
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -139,8 +140,9 @@ def decode(raw: bytes, file: str) -> str:
         raise Broken(Place(file, line, 1), "not UTF-8 text", "save the file as UTF-8") from error
 
 
+@functools.lru_cache(maxsize=32)  # the packs in use, which each reading of a configuration names
 def parse(text: str, file: str) -> Node:
-    """Return the one document of a text as a tree; an empty text is an empty mapping.
+    """Return the one document of a text as a tree, not to be changed; an empty one is a mapping.
 
     :raises Broken: the text is no YAML 1.2, holds a tag, a key twice, or breaks a limit.
     """
