@@ -116,6 +116,12 @@ class Bases:
             if _offset(path) > last:
                 path.unlink()
 
+    def sweep(self) -> None:
+        """Delete what a process left behind that was ended while it wrote one."""
+        for path in self.folder.glob(f".*{SUFFIX}.*"):
+            with suppress(OSError):  # it costs a little space, and is tried again
+                path.unlink()
+
     def path(self, offset: Offset) -> Path:
         """Return where the base of an entry is."""
         return self.folder / f"{offset:020}{SUFFIX}"

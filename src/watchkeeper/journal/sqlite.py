@@ -95,6 +95,7 @@ class SqliteJournal:
             self._head = self._stored_head()
             self._cursors = self._stored_cursors(self._head)
             if not file.read_only:
+                self._bases.sweep()
                 numbers = Numbers()
                 for _, keys in self._blocks(0):
                     numbers.resolve(keys)

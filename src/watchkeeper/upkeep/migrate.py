@@ -88,7 +88,8 @@ def _cut(former: Former, carry_on: CarryOn) -> None:
         raise StoreVersion(
             f"retention removed the journal up to entry {former.base.offset}, so its state cannot"
             " be derived again by the methods of this release",
-            hint="keep this folder for the release that wrote it, and begin another",
+            hint="keep this folder for the release that wrote it, and begin another"
+            " (docs/operations.md, Upgrading)",
         )
 
 
