@@ -148,6 +148,42 @@ def test_of_projects_only_the_newest_release_is_known(
     assert said in "".join(verdict.why)
 
 
+UNKNOWN = {
+    "package": "a",
+    "version": "1.0",
+    "reason": "why",
+    "owner": "who",
+    "expires": TODAY + timedelta(days=30),
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "newest", "outcome", "said"),
+    [
+        ({}, ("1.1",), "clean", "a 1.0 was not looked up; lived with until"),
+        ({}, ("1.0",), "clean", ""),
+        ({}, ("1.0", "PYSEC-9"), "vulnerable", "a: PYSEC-9"),
+        ({"version": "0.9"}, ("1.1",), "unavailable", "1 of 2 packages: a"),
+        ({"package": "b"}, ("1.1",), "unavailable", "1 of 2 packages: a"),
+        ({"expires": TODAY - timedelta(days=1)}, ("1.1",), "unavailable", "1 of 2 packages: a"),
+        ({"expires": TODAY + timedelta(days=91)}, ("1.1",), "unavailable", "1 of 2 packages: a"),
+    ],
+    ids=["lived with", "looked up", "advisory", "version", "package", "expired", "too long"],
+)
+def test_a_package_that_nobody_knows_is_lived_with_for_a_time_and_named(
+    change, newest, outcome, said, tmp_path, monkeypatch
+):
+    lock = tmp_path / "lock"
+    lock.write_text("a==1.0 \\\n    --hash=sha256:0\nb==2.0 \\\n    --hash=sha256:0\n")
+    skipped = [{"name": name, "skip_reason": "not found"} for name in "ab"]
+    monkeypatch.setattr(audit, "_asked", lambda _lock, _service: skipped)
+    with index(pycrypto=BAD, a=newest, b=("2.0",)) as at:
+        verdict = audit.audit(lock, {"unknown": [UNKNOWN | change]}, TODAY, (), at)
+    assert verdict.outcome == outcome
+    assert said in "".join(verdict.why)
+    assert bool(verdict.why) == bool(said)
+
+
 def test_environments_are_built_from_hashes_alone():
     for script in ("tools/environment.sh", "tools/package.sh"):
         text = (ROOT / script).read_text(encoding="utf-8")

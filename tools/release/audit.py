@@ -6,7 +6,8 @@
 pip-audit alone fails open: a package about which its service says nothing is skipped, and "no known
 vulnerabilities" is printed all the same. Here the outcome is one of three words:
 
-    clean         every locked package was looked up, and nothing stands that is not excepted
+    clean         every locked package was looked up, and nothing stands that is not excepted; what
+                  could not be looked up is named, and the policy lives with that for a time
     vulnerable    an advisory stands, or an exception is expired, too long, or for nothing
     unavailable   the service did not answer, or not about every package
 
@@ -76,15 +77,22 @@ def audit(
         for known in one.get("vulns", ())
     }
     wrong = judge(found, policy.get("exception", []), today)
+    looked_up = len(locked) - len(silent)
     if wrong:
-        return Verdict("vulnerable", len(locked) - len(silent), wrong)
+        return Verdict("vulnerable", looked_up, wrong)
+    lived_with = {
+        one["package"]: f"{one['package']} {one['version']} was not looked up; lived with until"
+        f" {one['expires']} ({one['owner']}): {one['reason']}"
+        for one in policy.get("unknown", [])
+        if one["package"] in silent and locked[one["package"]] == one["version"]
+        if today <= one["expires"] <= today + LONGEST
+    }
+    why = list(lived_with.values())
+    silent = [name for name in silent if name not in lived_with]
     if silent:
-        return Verdict(
-            "unavailable",
-            len(locked) - len(silent),
-            [f"nothing is known about {len(silent)} of {len(locked)} packages: {_some(silent)}"],
-        )
-    return Verdict("clean", len(locked))
+        why = [f"nothing is known about {len(silent)} of {len(locked)} packages: {_some(silent)}"]
+        return Verdict("unavailable", looked_up, why)
+    return Verdict("clean", looked_up, why)
 
 
 def judge(
