@@ -27,7 +27,7 @@ from watchkeeper.sources import _snmp_sensors as sensors
 from watchkeeper.sources._devices import Device, Said
 from watchkeeper.sources._exposition import Reader
 from watchkeeper.sources._found import collected
-from watchkeeper.sources._snmp_walk import Tables
+from watchkeeper.sources._snmp_walk import Tables, whole
 
 AT = 1_750_000_000_000
 FIRST = {"content-type": "application/x-protobuf"}
@@ -87,7 +87,7 @@ def snmp(data: bytes) -> None:
     while len(data) > 4:
         column, first, second, kind, length = data[:5]
         raw, data = data[5 : 5 + length], data[5 + length :]
-        value = (int.from_bytes(raw, signed=True), raw, tuple(raw))[kind % 3]
+        value = (whole(int.from_bytes(raw, signed=True)), raw, tuple(raw))[kind % 3]
         index = (first, second) if second else (first,)
         tables[COLUMNS[column % len(COLUMNS)]][index] = value
     said, leaf = Said(Millis(AT)), Device("leaf1", "127.0.0.1", 161)

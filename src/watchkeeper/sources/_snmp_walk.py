@@ -16,6 +16,8 @@ Value = int | bytes | Oid
 Rows = dict[Oid, Value]  # by index, in the order of the agent
 Tables = dict[Oid, Rows]  # by column
 
+_WIDEST = 64  # bits
+
 
 class Bound(NamedTuple):
     """One name and its value in an answer. :param value: None at the end of what there is."""
@@ -61,6 +63,14 @@ async def walk(ask: Ask, columns: Sequence[Oid], bulk: int, rows_max: int) -> Ta
                     f"more than {rows_max} rows in {dotted(column)}", hint="raise rows_max"
                 )
     return found
+
+
+def whole(number: int) -> Value:
+    """Return an integer; as text, which is no number, when it is wider than any of SNMP.
+
+    The widest is Counter64 (RFC 2578, section 7.1.10), but an agent may send one of any length.
+    """
+    return number if number.bit_length() <= _WIDEST else f"{number:#x}".encode()
 
 
 def dotted(oid: Oid) -> str:

@@ -23,7 +23,7 @@ from watchkeeper.sources import _snmp_sensors as sensors
 from watchkeeper.sources._devices import Device, Said, read
 from watchkeeper.sources._found import collected
 from watchkeeper.sources._rounds import Rounds
-from watchkeeper.sources._snmp_walk import Bound, Oid, Tables, Value, walk
+from watchkeeper.sources._snmp_walk import Bound, Oid, Tables, Value, walk, whole
 
 PORT = 161
 KEY_MIN = 8  # characters (RFC 3414, section 11.2)
@@ -236,7 +236,7 @@ def _plain(value: Any) -> Value | None:
     if isinstance(value, types.Null):
         return None
     if isinstance(value, types.Integer):
-        return int(value)
+        return whole(int(value))
     if isinstance(value, types.OctetString):
         return bytes(value)
     return tuple(value) if isinstance(value, types.ObjectIdentifier) else None
