@@ -26,3 +26,5 @@ echo "built twice, byte for byte the same:"
 "$work/venv/bin/python" -m pip -qq --disable-pip-version-check check
 "$work/venv/bin/python" -m pip -qq --disable-pip-version-check install --no-deps "$work"/dist-one/*.whl
 (cd "$work" && "$work/venv/bin/watchkeeper" --version)
+(cd "$work" && "$work/venv/bin/python" -c 'from watchkeeper.http.pages import guide
+assert guide.document("runbooks/disk-full"), "the wheel has no documentation"')

@@ -68,6 +68,8 @@ def paths(site):
         "rulebook": "/rulebook",
         "audit": "/audit",
         "status": "/status",
+        "guide": "/guide",
+        "runbook": "/guide/policies#host-failing",
         "sign-in": "/sign-in",
         "missing": "/entities/host:nobody",
         "refused": "/?colour=red",

@@ -26,7 +26,7 @@ from watchkeeper.shown import Fleet, Place, Sampled, Wanted, chosen, counted, gr
 
 PAGES = (
     "/", "/entities/host:a", "/decisions", "/orders", "/collectors", "/quarantine", "/reports",
-    "/rulebook", "/audit", "/audit?steps=yes", "/status",
+    "/rulebook", "/audit", "/audit?steps=yes", "/status", "/guide", "/guide/policies",
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from watchkeeper.http.pages import (
     collectors,
     decisions,
     entity,
+    guide,
     orders,
     overview,
     quarantine,
@@ -34,6 +35,7 @@ from watchkeeper.reports.html import STYLE
 
 PARTS = (
     overview, entity, decisions, orders, collectors, quarantine, reports, rulebook, audit, status,
+    guide,
 )  # fmt: skip
 KINDS = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 KINDS |= {"svg": "image/svg+xml"}

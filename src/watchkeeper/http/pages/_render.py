@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -51,6 +52,7 @@ MENU = (
     ("/audit", "Audit"),
     ("/status", "Status"),
 )
+_DOCUMENT = re.compile(r"docs/(?P<name>[a-z0-9-]+(?:/[a-z0-9-]+)*)\.md(?:#(?P<part>[\w-]+))?")
 SHAPES = {"ok": "●", "warn": "▲", "fail": "■", "unknown": "○"}
 TOLD = {"firing": "■", "pending": "▲", "resolved": "●", "inactive": "○"}
 
@@ -227,8 +229,19 @@ def whole_number(text: str) -> int | None:
 
 
 def safe_link(text: str) -> str:
-    """Return an address that a browser may be sent to; empty for any other text."""
+    """Return an address that a browser may be sent to; empty for any other text.
+
+    `docs/policies.md#host-failing` is a document of ours, and shown by us.
+    """
+    ours = _DOCUMENT.fullmatch(text)
+    if ours is not None:
+        return guide_link(ours["name"], ours["part"] or "")
     return text if text.startswith(("https://", "http://")) and text.isprintable() else ""
+
+
+def guide_link(name: str, part: str = "") -> str:
+    """Return where a document of ours is shown. :param part: the anchor of a heading."""
+    return f"/guide/{quote(name)}" + (f"#{quote(part)}" if part else "")
 
 
 def _state(name: Any) -> Markup:
