@@ -35,7 +35,7 @@ with tempfile.TemporaryDirectory() as folder:
     )  # fmt: skip
     warming = Warming(house, Intake(journal), threading.Event())
     for receiver in settings.receivers:
-        warming._let_in(receiver)
+        warming.let_in(receiver)
     journal.close()
 core.warm_up(settings.rules, Local(workers=1))
 Recent(rows=1)

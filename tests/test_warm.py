@@ -55,7 +55,7 @@ SCRIPT = """
     core.warm_up(rulebook, engine)
     warming = Warming(house, intake, threading.Event())
     for receiver in receivers:
-        warming._let_in(receiver)
+        warming.let_in(receiver)
     assert not intake.expected
     assert journal.head() == 0, "an example was stored"
     ledger = LedgerFile(path=Path(sys.argv[2])).open()

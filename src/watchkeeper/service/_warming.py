@@ -67,12 +67,21 @@ class Warming(event.Listener):
         """Let each receiver in when its decoder is compiled; say when all are."""
         receivers = {one.name: one for one in self._house.receivers}
         for name in self._ready_beside():
-            self._let_in(receivers.pop(name))
+            self.let_in(receivers.pop(name))
         for receiver in receivers.values():
             if self._stop.is_set():
                 return
-            self._let_in(receiver)
+            self.let_in(receiver)
         ready.set()
+
+    def let_in(self, receiver: Receiver) -> None:
+        """Take a receiver's examples as far as the journal; then let it take what is pushed."""
+        for example in receiver.examples():
+            batch = receiver.open(self._house.limits, self._house.identity).decode(example)
+            assert batch is not None, f"{receiver.name}: an example says nothing"
+            self._rehearse(batch, example.arrived)
+        late = self._intake.expected
+        self._intake.expected = tuple(name for name in late if name != receiver.name)
 
     def on_start(self, _: Any) -> None:
         """Have the rest compiled beside as soon as something has to be compiled at all."""
@@ -83,15 +92,6 @@ class Warming(event.Listener):
 
     def on_end(self, _: Any) -> None:
         """What is compiled counts itself."""
-
-    def _let_in(self, receiver: Receiver) -> None:
-        """Take a receiver's examples as far as the journal; then let it take what is pushed."""
-        for example in receiver.examples():
-            batch = receiver.open(self._house.limits, self._house.identity).decode(example)
-            assert batch is not None, f"{receiver.name}: an example says nothing"
-            self._rehearse(batch, example.arrived)
-        late = self._intake.expected
-        self._intake.expected = tuple(name for name in late if name != receiver.name)
 
     def _rehearse(self, batch: Batch, arrived: Millis) -> None:
         """Take a batch as far as the journal, which stores nothing of it."""
