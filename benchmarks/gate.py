@@ -51,7 +51,7 @@ WARM = 3  # rounds that compile and enrol, and are not counted
 TRIES = 3
 PARTS = {"decode": 0.4, "check": 0.4, "journal": 0.4, "score": 0.4, "conclude": 0.4,
          "sync": 0.2, "parallel": 0.5}  # fmt: skip
-BUDGET = {"decode": 0.40, "check": 0.20, "journal": 0.40, "score": 0.65, "conclude": 0.40}
+BUDGET = {"decode": 0.40, "check": 0.20, "journal": 0.40, "score": 0.65, "conclude": 0.50}
 Clock = Callable[[], float]
 
 
