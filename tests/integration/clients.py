@@ -27,7 +27,8 @@ scrape_configs:
 
 def snippet(name: str, port: int) -> str:
     """Return what docs/receivers.md tells users of `name` to write, with another port of ours."""
-    told = re.search(rf"<!-- connect: {name} -->\n```\w*\n(.*?)```", DOCUMENT.read_text(), re.S)
+    marks = rf"<!-- connect: {name} -->\n(?:<!--[^\n]*-->\n)*"
+    told = re.search(rf"{marks}```\w*\n(.*?)```", DOCUMENT.read_text(), re.S)
     assert told, f"{DOCUMENT.name} says nothing of {name}"
     return told[1].replace("8470", str(port))
 
