@@ -18,7 +18,7 @@ def test_one_that_sets_all_of_it(tmp_path):
     logs.configure(Log(level="error", format="json"))
     os.environ[NAME] = "1"
     os.chdir(tmp_path)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def test_another_finds_none_of_it(tmp_path):
@@ -28,4 +28,4 @@ def test_another_finds_none_of_it(tmp_path):
     assert not [one for one in logging.root.handlers if type(one).__module__ == logs.__name__]
     assert NAME not in os.environ
     assert not Path.cwd().is_relative_to(tmp_path.parent)
-    assert signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) != signal.SIG_IGN
