@@ -12,6 +12,7 @@ from watchkeeper import cli
 from watchkeeper.cli import _house
 from watchkeeper.journal.sqlite import SqliteJournal
 from watchkeeper.service import Service
+from watchkeeper.service._warming import Warming
 from watchkeeper.store import file as store_file
 
 AT_THE_END = ("drained", "closing")
@@ -39,7 +40,7 @@ def name(owner: object, function: str, *, before: str = "", after: str = "") -> 
 
 
 name(_house, "configured", after="configured")
-name(Service, "_warm_up", before="warming")
+name(Warming, "judging", before="warming")
 name(Service, "_begin", before="beginning")
 name(Service, "run", after="drained")
 name(SqliteJournal, "close", before="closing")
