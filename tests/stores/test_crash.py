@@ -15,15 +15,16 @@ from watchkeeper.ledger.sqlite import Sqlite as Ledger
 from watchkeeper.model import Millis
 from watchkeeper.testing.journal import START
 
-POINTS = {
-    "journal.before_commit": 7,
-    "journal.after_commit": 7,
-    "journal.before_checkpoint": 2,
-    "journal.after_checkpoint": 2,
-    "ledger.before_commit": 1,  # the first link
+SEEDS = range(3)
+POINTS = {  # and how often one comes by, of which one draws when it dies; first the first
+    "journal.before_commit": 9,
+    "journal.after_commit": 9,
+    "journal.before_checkpoint": 3,
+    "journal.after_checkpoint": 3,
+    "ledger.before_commit": 9,
     "ledger.after_commit": 9,
-    "ledger.before_checkpoint": 2,
-    "ledger.after_checkpoint": 2,
+    "ledger.before_checkpoint": 3,
+    "ledger.after_checkpoint": 3,
     "ledger.key_written": 1,
     "ledger.key_replaced": 1,
     "ledger.head_written": 5,
@@ -90,18 +91,22 @@ def test_a_process_killed_at_any_moment_loses_nothing_acknowledged(tmp_path):
     assert len(receipts) > lives
 
 
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("point", POINTS)
-def test_a_process_killed_at_this_point_loses_nothing_acknowledged(tmp_path, point):
-    child = start(tmp_path, point, POINTS[point])
+def test_a_process_killed_at_this_point_loses_nothing_acknowledged(tmp_path, point, seed):
+    nth = 1 if seed == 0 else random.Random(f"{point} {seed}").randint(1, POINTS[point])
+    child = start(tmp_path, point, nth)
     assert child.wait(timeout=60) == -9, "the point was never reached"
     acknowledged = told(child)
     examine(tmp_path, acknowledged)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("point", REWRITES)
 @pytest.mark.parametrize("store", ["journal", "ledger"])
-def test_a_rescue_killed_at_this_point_is_done_again(tmp_path, store, point):
-    child = start(tmp_path, f"{store}.after_commit", 20)
+def test_a_rescue_killed_at_this_point_is_done_again(tmp_path, store, point, seed):
+    nth = random.Random(f"{store} {point} {seed}").randint(2, 40)
+    child = start(tmp_path, f"{store}.after_commit", nth)
     assert child.wait(timeout=60) == -9
     acknowledged = told(child)
     (tmp_path / f"{store}.sqlite.suspect").touch()
