@@ -9,12 +9,16 @@ trap 'rm -rf "$work"' EXIT
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 
-for copy in one two; do
-  mkdir -p "$work/$copy"
-  git archive HEAD | tar -x -C "$work/$copy"
-  (cd "$work/$copy" && "$root/.venv/bin/python" -m build --no-isolation --outdir "$work/dist-$copy" >"$work/$copy.log" 2>&1) ||
-    { cat "$work/$copy.log"; exit 1; }
-done
+build() {
+  mkdir -p "$work/$1"
+  git archive HEAD | tar -x -C "$work/$1"
+  cd "$work/$1"
+  "$root/.venv/bin/python" -m build --no-isolation --outdir "$work/dist-$1" >"$work/$1.log" 2>&1 ||
+    { cat "$work/$1.log"; exit 1; }
+}
+build one & other=$!
+(build two)
+wait "$other"
 diff <(cd "$work/dist-one" && sha256sum -- *) <(cd "$work/dist-two" && sha256sum -- *)
 mkdir -p dist
 cp "$work"/dist-one/* dist/
