@@ -1,10 +1,12 @@
 """Rules about the code itself. A remark made twice in review becomes a check here."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import grimp
@@ -35,6 +37,7 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -52,67 +55,79 @@ def public(tree: ast.Module) -> list[ast.ClassDef | ast.FunctionDef | ast.AsyncF
     return top + [n for n in inside if not n.name.startswith("_")]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_a_module_is_small_and_says_what_it_is(path):
-    source = path.read_text(encoding="utf-8")
-    tree = parsed(path)
-    assert ast.get_docstring(tree), "a module says in its docstring what it is"
-    assert source.count("\n") <= LINES_MAX, f"more than {LINES_MAX} lines: split the file"
-    silent = [node.name for node in public(tree) if not ast.get_docstring(node)]
-    assert not silent, f"without a docstring: {silent}"
+def broken(paths: Iterable[Path], rule: Callable[[Path], Iterator[str]]) -> str:
+    """What a rule has against each file, a line a remark; one test a rule is read at once."""
+    return "\n".join(f"{name(path)}: {remark}" for path in paths for remark in rule(path))
 
 
-@pytest.mark.parametrize("path", CODE, ids=name)
-def test_a_function_fits_on_a_screen(path):
-    long = {}
-    for node in functions(parsed(path)):
-        told = node.body[0] if ast.get_docstring(node) else None
-        lines = node.end_lineno - node.lineno + 1
-        lines -= told.end_lineno - told.lineno + 1 if told else 0
-        if lines > FUNCTION_MAX:
-            long[node.name] = lines
-    assert not long, f"more than {FUNCTION_MAX} lines, push ifs up and fors down: {long}"
+def test_a_module_is_small_and_says_what_it_is():
+    def rule(path: Path) -> Iterator[str]:
+        tree = parsed(path)
+        if not ast.get_docstring(tree):
+            yield "a module says in its docstring what it is"
+        if path.read_text(encoding="utf-8").count("\n") > LINES_MAX:
+            yield f"more than {LINES_MAX} lines: split the file"
+        silent = [node.name for node in public(tree) if not ast.get_docstring(node)]
+        if silent:
+            yield f"without a docstring: {silent}"
+
+    assert not broken(MODULES, rule)
 
 
-@pytest.mark.parametrize("path", CODE, ids=name)
-def test_nothing_is_left_over(path):
-    source = path.read_text(encoding="utf-8")
-    found = LEFTOVERS.search(source)
-    assert not found, f"{found[0]} is banned: do it, or file an issue"
-    assert path.stem not in BANNED_NAMES, "name the file after what is in it"
-    stubs = [
-        node.name
-        for node in functions(parsed(path))
-        if any(
-            isinstance(n, ast.Raise) and "NotImplementedError" in ast.unparse(n)
-            for n in ast.walk(node)
-        )
-    ]
-    assert not stubs, f"stubs: {stubs}"
+def test_a_function_fits_on_a_screen():
+    def rule(path: Path) -> Iterator[str]:
+        for node in functions(parsed(path)):
+            told = node.body[0] if ast.get_docstring(node) else None
+            lines = node.end_lineno - node.lineno + 1
+            lines -= told.end_lineno - told.lineno + 1 if told else 0
+            if lines > FUNCTION_MAX:
+                yield f"{node.name}: {lines} lines, push ifs up and fors down"
+
+    assert not broken(CODE, rule)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_every_kernel_states_its_choices(path):
-    for node in functions(parsed(path)):
-        for decorator in node.decorator_list:
-            text = ast.unparse(decorator)
-            if "jit" not in text:
-                continue
-            assert text.startswith("numba.njit("), f"{node.name}: write @numba.njit(...) in full"
-            for choice in ("cache=True", "nogil=True", "fastmath=False"):
-                assert choice in text, f"{node.name}: state {choice}"
+def test_nothing_is_left_over():
+    def rule(path: Path) -> Iterator[str]:
+        source = path.read_text(encoding="utf-8")
+        if found := LEFTOVERS.search(source):
+            yield f"{found[0]} is banned: do it, or file an issue"
+        if path.stem in BANNED_NAMES:
+            yield "name the file after what is in it"
+        for node in ast.walk(parsed(path)) if "NotImplementedError" in source else ():
+            if isinstance(node, ast.Raise) and "NotImplementedError" in ast.unparse(node):
+                yield f"line {node.lineno}: a stub"
+
+    assert not broken(CODE, rule)
 
 
-@pytest.mark.parametrize(
-    "path", [path for family in PURE for path in sorted((SOURCE / family).rglob("*.py"))], ids=name
-)
-def test_pure_code_reads_no_clock_and_draws_no_chance(path):
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, ast.Attribute):
-            assert node.attr not in CLOCKS, f"line {node.lineno}: time comes as an argument"
-            assert ast.unparse(node) not in ("np.random", "os.environ"), f"line {node.lineno}"
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in ("open", "input", "hash"), f"line {node.lineno}"
+def test_every_kernel_states_its_choices():
+    def rule(path: Path) -> Iterator[str]:
+        for node in functions(parsed(path)):
+            for text in map(ast.unparse, node.decorator_list):
+                if "jit" not in text:
+                    continue
+                if not text.startswith("numba.njit("):
+                    yield f"{node.name}: write @numba.njit(...) in full"
+                for choice in ("cache=True", "nogil=True", "fastmath=False"):
+                    if choice not in text:
+                        yield f"{node.name}: state {choice}"
+
+    assert not broken(MODULES, rule)
+
+
+def test_pure_code_reads_no_clock_and_draws_no_chance():
+    def rule(path: Path) -> Iterator[str]:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Attribute):
+                if node.attr in CLOCKS:
+                    yield f"line {node.lineno}: time comes as an argument"
+                if ast.unparse(node) in ("np.random", "os.environ"):
+                    yield f"line {node.lineno}: it comes as an argument"
+            called = node.func if isinstance(node, ast.Call) else None
+            if isinstance(called, ast.Name) and called.id in ("open", "input", "hash"):
+                yield f"line {node.lineno}: {called.id} is for the edges"
+
+    assert not broken((one for family in PURE for one in (SOURCE / family).rglob("*.py")), rule)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
