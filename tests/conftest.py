@@ -5,7 +5,8 @@ machine that stands still for seconds, as rented ones do, ends waits that the pr
 Three failures one after the other are ours. The summary names each test that was tried again, and
 no other test is: what does not wait for a clock must pass at once.
 
-Longest first: the last test to end would otherwise run alone, with the other core idle.
+Longest first: the last test to end would otherwise run alone, with the other core idle. Those that
+mostly wait lead: one worker has them one after the other, and the cores are free for the others.
 
 A worker runs many tests. What one of them sets for the whole process is set back, so that none
 depends on which ran before.
@@ -25,7 +26,7 @@ PACED = {
     "test_cli.py", "test_collecting.py", "test_crash.py", "test_deployment.py", "test_reload.py",
     "test_service.py", "test_top.py",
 }  # fmt: skip
-LONG = ("integration", "test_crash.py", "runbooks", "faults", "load", "browser")
+LONG = ("integration", "test_minutes.py", "test_crash.py", "runbooks", "faults", "load", "browser")
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -34,7 +35,11 @@ def pytest_collection_modifyitems(items):
         if item.path.relative_to(HERE).parts[0] in PACED:
             item.add_marker(pytest.mark.flaky(reruns=2))
     places = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: places.get(item.path.relative_to(HERE).parts[0], len(LONG)))
+    items.sort(
+        key=lambda item: min(
+            places.get(part, len(LONG)) for part in item.path.relative_to(HERE).parts
+        )
+    )
 
 
 @pytest.fixture(autouse=True)

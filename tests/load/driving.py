@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import psutil
+from tests.lives import unmeasured
 
 from watchkeeper import config, pipeline
 from watchkeeper.engines.local import Local
@@ -122,6 +123,17 @@ class House:
                     held[*names[series], at] = held.get((*names[series], at), 0) + 1
         return held
 
+    def loaded(self, *how, within=600.0):
+        """Put load on it by the command, in a process of its own; return exit code and facts."""
+        to = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-c", MAIN, "load", "--to", to, *map(str, how)]
+        around = unmeasured() | {"PYTHONPATH": str(ROOT / "src")}
+        told = subprocess.run(
+            [*command, "--output", "json"],
+            env=around, stdout=subprocess.PIPE, timeout=within, check=False,
+        )  # fmt: skip
+        return told.returncode, json.loads(told.stdout)
+
     def metrics(self):
         """Return the value of each line of /metrics."""
         text = self.ask("GET", "/metrics")[2].decode()
@@ -175,11 +187,13 @@ class Pusher(threading.Thread):
     """Pushes JSON lines over one connection, and knows what became of each body.
 
     Every sample's time is told apart from every other, so the journal can be held to what was sent.
+
+    :param pause: seconds between an answer and the next body.
     """
 
-    def __init__(self, house, number, samples=50):
+    def __init__(self, house, number, samples=50, pause=0.0):
         super().__init__(daemon=True)
-        self.house, self.number, self.samples = house, number, samples
+        self.house, self.number, self.samples, self.pause = house, number, samples, pause
         self.acknowledged, self.unknown, self.refused = [], [], []
         self.answers = {}
         self.resets = 0  # connections that died while an answer was owed
@@ -217,7 +231,7 @@ class Pusher(threading.Thread):
             (self.acknowledged if answer.status == 200 else self.refused).extend(rows)
             if answer.status == 503:
                 assert int(answer.headers["Retry-After"]) >= 1
-                self.over.wait(0.05)
+            self.over.wait(max(self.pause, 0.05 if answer.status == 503 else 0.0))
         link.close()
 
 
@@ -225,10 +239,10 @@ NDJSON = "application/x-ndjson"
 
 
 @contextlib.contextmanager
-def pushers(house, count=3):
+def pushers(house, count=3, **how):
     """Push from so many connections while the block lasts."""
     house.first = getattr(house, "first", time.time_ns() // 1_000_000 - 3_600_000)
-    crowd = [Pusher(house, number) for number in range(count)]
+    crowd = [Pusher(house, number, **how) for number in range(count)]
     for one in crowd:
         one.start()
     try:

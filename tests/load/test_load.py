@@ -177,6 +177,15 @@ def test_numbers_that_make_no_sense_are_refused_before_anything_is_sent(capsys, 
     assert wrong[0] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("longer", ["1s", "soon"])
+def test_a_burst_that_leaves_no_room_is_refused_before_anything_is_sent(capsys, longer):
+    how = ("--rate", 600, "--burst", 4, "--duration", "1s", "--burst-for", longer)
+    with lying() as (to, server):
+        assert wk("load", "--to", to, *how) == 78
+    assert server.seen == []
+    assert longer in capsys.readouterr().err
+
+
 def test_a_server_that_is_not_there_is_named(capsys):
     assert wk("load", "--to", "http://127.0.0.1:9", "--duration", "1s") == 1
     assert "WK900 127.0.0.1:9 does not answer" in capsys.readouterr().err
@@ -272,11 +281,15 @@ def test_victoriametrics_takes_it(capsys, tmp_path, protocol):
     assert steady["acknowledged"] == steady["offered"] > 0
 
 
-def test_a_burst_is_the_middle_third():
+def test_a_burst_is_the_middle_third_or_as_long_as_told():
     assert phases("30s", 100.0, 1.0) == (("steady", 30.0, 100.0),)
     assert [(p.seconds, p.rate) for p in phases("30s", 100.0, 10.0)] == [
         (10.0, 100.0), (10.0, 1000.0), (10.0, 100.0),
     ]  # fmt: skip
+    assert [p.seconds for p in phases("3m", 100.0, 10.0, "2m")] == [30.0, 120.0, 30.0]
+    for longer in ("3m", "4m"):
+        with pytest.raises(ValueError, match="leaves nothing of 3m around it"):
+            phases("3m", 100.0, 10.0, longer)
 
 
 @given(st.lists(st.floats(1e-6, 3600.0), min_size=1, max_size=200))

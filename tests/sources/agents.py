@@ -126,7 +126,7 @@ def mosquitto(folder: Path, *lines: str, port: int = 0, kill: bool = False) -> I
     port = port or free_port()
     configuration = folder / "mosquitto.conf"
     kept = ["persistence true", f"persistence_location {folder}/", "autosave_interval 1"]
-    kept += ["autosave_on_changes true", "max_inflight_messages 1000"]
+    kept += ["autosave_on_changes false", "max_inflight_messages 1000"]
     account = ["user root"] if os.getuid() == 0 else []
     heard = [f"listener {port} 127.0.0.1", *lines]
     configuration.write_text("\n".join([*heard, *kept, *account, ""]))

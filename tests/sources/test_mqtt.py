@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import trustme
@@ -169,23 +170,37 @@ def test_a_message_without_a_time_is_told_once_though_it_is_sent_twice(port):
 def test_a_broker_that_is_killed_loses_nothing_that_was_not_journalled(tmp_path):
     mine: Mqtt | None = None
     port = agents.free_port()
-    sent = 0
+    lines: list[str] = []
     found: Counter[tuple[object, ...]] = Counter()
     cursor = None
+
+    def more() -> list[str]:
+        new = [json.dumps({"t": T0 + n, "v": n}) for n in range(len(lines), len(lines) + 100)]
+        lines.extend(new)
+        publish(port, "count/a", *new)
+        return new
+
     for _ in range(3):
         with agents.mosquitto(tmp_path, OPEN, port=port, kill=True):
             mine = mine or source(port)
             with listening(mine, cursor) as heard:
                 heard.connected()
-                lines = [json.dumps({"t": T0 + n, "v": n}) for n in range(sent, sent + 200)]
-                sent += 200
-                publish(port, "count/a", *lines)
+                more()
                 heard.until(lambda heard=heard: heard.said.total() >= 20)
-                time.sleep(1.5)  # the broker writes its sessions down
+                written_down(tmp_path, more())  # and nobody reads these before the kill
             found, cursor = found + heard.said, heard.cursor
+    assert len(found) < len(lines)
     with agents.mosquitto(tmp_path, OPEN, port=port), listening(mine, cursor) as heard:
-        heard.until(lambda: len(found + heard.said) >= sent)
-    assert len(found + heard.said) == sent
+        heard.until(lambda: len(found + heard.said) >= len(lines))
+    assert len(found + heard.said) == len(lines)
+
+
+def written_down(folder: Path, payloads: list[str]) -> None:
+    """Wait until the broker has these on its disk."""
+    kept, end = folder / "mosquitto.db", time.monotonic() + 60
+    while not kept.exists() or any(one.encode() not in kept.read_bytes() for one in payloads):
+        assert time.monotonic() < end, "the broker wrote nothing down"
+        time.sleep(0.05)
 
 
 def test_we_come_back_when_the_broker_does(tmp_path):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 ACCESS, ACCOUNTS = "tests/http/test_access.py", "tests/access/test_accounts.py"
 CHECK, CLI, CONFIG = "tests/contracts/test_check.py", "tests/test_cli.py", "tests/test_config.py"
-BURST, CLIENTS = "tests/load/test_burst.py", "tests/integration/test_clients.py"
+BURST, CLIENTS = "tests/load/test_minutes.py", "tests/integration/test_clients.py"
 DOCS, FLAGS, LEDGER = "tests/test_docs.py", "tests/test_flags.py", "tests/test_ledger.py"
 NAMES, PIPELINE = "tests/observe/test_names.py", "tests/test_pipeline.py"
 RELEASE, ROUNDS = "tests/test_release.py", "tests/sources/test_rounds.py"

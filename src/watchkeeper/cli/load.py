@@ -30,6 +30,7 @@ def load(
     protocol: Protocol = "remote_write",
     rate: float = 0.0,
     burst: float = 1.0,
+    burst_for: str = "",
     duration: str = "10s",
     series: int = 10_000,
     entities: int = 100,
@@ -63,7 +64,9 @@ def load(
     rate
         Samples a second over all connections; 0 is as fast as the server answers.
     burst
-        The middle third of the duration sends at this many times the rate.
+        The middle of the duration sends at this many times the rate.
+    burst_for
+        How long that is, such as 2m; a third of the duration unless given.
     duration
         How long, such as 30s or 10m; a day at most.
     series
@@ -87,7 +90,7 @@ def load(
 
     _check(rate, burst, series, entities, connections, batch)
     target = _target(to, _token(token_file), allow_remote)
-    parts = _phases(duration, rate, burst)
+    parts = _phases(duration, rate, burst, burst_for)
     plan = Plan(protocol, parts, series, entities, connections, batch, seed)
     receiver = protocol.removesuffix("_2")
     before = _account(target, receiver)
@@ -105,11 +108,11 @@ def load(
     return 0
 
 
-def _phases(duration: str, rate: float, burst: float) -> tuple[Phase, ...]:
+def _phases(duration: str, rate: float, burst: float, burst_for: str) -> tuple[Phase, ...]:
     from watchkeeper.simulate.load import phases
 
     try:
-        found = phases(duration, rate, burst)
+        found = phases(duration, rate, burst, burst_for)
     except ValueError as error:
         raise ConfigError(f"--duration: {error}", hint="such as 30s or 10m") from None
     if not 0 < sum(phase.seconds for phase in found) <= SECONDS_MAX:

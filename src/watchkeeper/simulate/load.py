@@ -123,19 +123,23 @@ class Tally:
         return self
 
 
-def phases(duration: str, rate: float, burst: float) -> tuple[Phase, ...]:
-    """Return the phases of a run: steady, or with a burst in its middle third.
+def phases(duration: str, rate: float, burst: float, burst_for: str = "") -> tuple[Phase, ...]:
+    """Return the phases of a run: steady, or with a burst in its middle.
 
-    :raises ValueError: the duration is no text such as `30s` or `10m`.
+    :param burst_for: how long the burst is; a third of the duration when empty.
+    :raises ValueError: a duration is no text such as `30s` or `10m`, or the burst fills it all.
     """
     seconds = milliseconds(duration) / 1000
     if burst == 1.0:
         return (Phase("steady", seconds, rate),)
-    third = seconds / 3
+    middle = milliseconds(burst_for) / 1000 if burst_for else seconds / 3
+    around = (seconds - middle) / 2
+    if seconds and around <= 0:
+        raise ValueError(f"a burst of {burst_for} leaves nothing of {duration} around it")
     return (
-        Phase("before", third, rate),
-        Phase("burst", third, burst * rate),
-        Phase("after", third, rate),
+        Phase("before", around, rate),
+        Phase("burst", middle, burst * rate),
+        Phase("after", around, rate),
     )
 
 
