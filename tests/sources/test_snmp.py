@@ -448,3 +448,16 @@ def test_whatever_type_an_agent_gives_a_value_it_is_told_or_unread(tables):
     tell_sensors(said, LEAF, tables)
     assert all(isinstance(one.value, float) for one in said.readings)
     assert all(one.entity.startswith(("link:leaf1/", "device:leaf1")) for one in said.unread)
+
+
+@pytest.mark.parametrize(("scale", "precision"), [(9, 400), (9, 2**31 - 1), (2**31 - 1, 0), (0, 0)])
+def test_a_scale_or_precision_that_does_not_exist_costs_its_sensor_only(scale, precision):
+    said = Said(0)
+    tables = {column: {} for column in (*SENSORS, *PARTS, *WHOLE, *FIXED, *EXTENDED, *NARROW)}
+    for column, odd, good in zip(
+        SENSORS, (8, scale, precision, 300, 1), (8, 9, 1, 300, 1), strict=True
+    ):
+        tables[column] = {(1,): odd, (2,): good}
+    tell_sensors(said, LEAF, tables)
+    assert [one.value for one in said.readings] == [30.0]
+    assert [one.reason for one in said.unread] == [Reason.NOT_A_NUMBER]

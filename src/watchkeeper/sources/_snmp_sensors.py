@@ -38,6 +38,7 @@ _IF_INDEX: Oid = (1, 3, 6, 1, 2, 1, 2, 2, 1, 1)
 SENSORS = (_TYPE, _SCALE, _PRECISION, _VALUE, _STATUS)
 PARTS = (_PART_DESCR, _INSIDE, _PART_NAME, _MAPPED)
 
+_SCALES, _MOST_PRECISE = range(1, 18), 9  # yocto to yotta; digits after the point
 _UNITS_SCALE = 9  # of the scale's steps of a thousand, the one that is 1
 _WATTS, _DBM = 6, 14
 _OK, _UNAVAILABLE = 1, 2
@@ -110,6 +111,10 @@ def _tell_one(
     ):
         fault = Fault(Reason.NOT_A_NUMBER, "a value of a sensor that works")
         said.fault(entity, kind.metric, kind.unit, shown(raw), fault, about)
+        return
+    if scale not in _SCALES or precision > _MOST_PRECISE:
+        fault = Fault(Reason.NOT_A_NUMBER, "a scale and a precision that RFC 3433 knows")
+        said.fault(entity, kind.metric, kind.unit, str(raw), fault, about)
         return
     if abs(raw) >= _LIMIT:
         reason = Reason.ABOVE_BOUND if raw > 0 else Reason.BELOW_BOUND
