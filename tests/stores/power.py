@@ -2,7 +2,9 @@
 
 It keeps, for each file, what is on the disk for certain (the content at the last sync) and the
 writes since then. At a power cut any subset of those writes has reached the disk, each 512-byte
-sector by itself (the idea of SQLite's own test6.c). A failing sync forgets its writes, as Linux
+sector by itself (the idea of SQLite's own test6.c). What a cut would leave can be kept at many
+moments of one life, which goes on: nothing a cut leaves depends on what would have come after it.
+A failing sync forgets its writes, as Linux
 does: the page cache shows them, the disk does not hold them, and the next sync succeeds. Each open
 file hears of the failure once (errseq, Linux 4.13): the one that synced at once, others when they
 sync.
@@ -16,7 +18,9 @@ from __future__ import annotations
 import random
 import threading
 import weakref
+from collections.abc import Set
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
@@ -24,8 +28,19 @@ SECTOR = 512
 LOST, TORN = 0.35, 0.3  # shares of un-synced writes
 
 
+Image = dict[str, bytes]  # what each file of the folder holds, by its name in it
+
+
 class PowerIsOff(apsw.IOError):
     """The machine has no power: whatever was going on did not happen."""
+
+
+class Cut(NamedTuple):
+    """What a cut before this operation leaves, and what had been promised until then."""
+
+    operation: int
+    promised: tuple[int, ...]
+    image: Image
 
 
 class Disk(apsw.VFS):
@@ -43,7 +58,10 @@ class Disk(apsw.VFS):
         self.failed_syncs = self.syncs = 0
         self.bad_syncs: range = range(0)  # which syncs fail for certain, counted from 1
         self.off = False
-        self.image: dict[str, bytes] = {}
+        self.image: Image = {}
+        self.moments: Set[int] = frozenset()  # operations before which a cut's image is kept
+        self.promised: tuple[int, ...] = ()  # what the user of the store has been told so far
+        self.kept: list[Cut] = []
         self.folder: Path | None = None
         self.open: weakref.WeakSet[_File] = weakref.WeakSet()
         self.turn = threading.RLock()  # a checkpoint is made beside the writer
@@ -63,6 +81,8 @@ class Disk(apsw.VFS):
         """Count one operation; cut the power when its turn has come."""
         if not self.off:
             self.operations += 1
+            if self.operations in self.moments:
+                self.kept.append(Cut(self.operations, self.promised, self._left()))
             if self.cut_at is not None and self.operations >= self.cut_at:
                 self.cut()
         if self.off:
@@ -70,22 +90,24 @@ class Disk(apsw.VFS):
 
     def cut(self) -> None:
         """Turn the power off and remember what the disk of this folder holds."""
-        assert self.folder is not None
         self.off = True
-        for path in sorted(self.folder.rglob("*")):
-            if path.is_file():
-                inode = path.stat().st_ino
-                known = inode in self.certain
-                content = self._survives(inode) if known else path.read_bytes()
-                self.image[str(path.relative_to(self.folder))] = content
+        self.image = self._left()
 
     def restore(self, folder: Path) -> None:
         """Lay what the disk held at the cut into another folder."""
-        for name, content in self.image.items():
-            if name.endswith("-shm"):
-                continue  # memory, not disk
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+        lay(self.image, folder)
+
+    def _left(self) -> Image:
+        """Return what this folder's files hold if the power goes now, by chance."""
+        assert self.folder is not None
+        image = {}
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and not path.name.endswith("-shm"):  # that is memory, not disk
+                inode = path.stat().st_ino
+                known = inode in self.certain
+                content = self._survives(inode) if known else path.read_bytes()
+                image[str(path.relative_to(self.folder))] = content
+        return image
 
     def _survives(self, inode: int) -> bytes:
         content = bytearray(self.certain[inode])
@@ -149,6 +171,14 @@ class _File(apsw.VFSFile):
                 else:
                     _lay(content, offset, data)
             self.disk.certain[self.inode] = bytes(content)
+
+
+def lay(image: Image, folder: Path) -> None:
+    """Write an image's files into a folder."""
+    folder.mkdir(exist_ok=True)
+    for name, content in image.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 def _lay(content: bytearray, offset: int, data: bytes) -> None:

@@ -21,10 +21,11 @@ from watchkeeper.store import file as store_file
 from watchkeeper.testing.journal import START, checked
 from watchkeeper.testing.ledger import receipt, step
 
-from .power import Disk
+from .power import Disk, lay
 
 ROUNDS = 10
-CUTS = int(os.environ.get("WATCHKEEPER_CUTS", "30"))  # of each round; 300 a store
+CUTS = int(os.environ.get("WATCHKEEPER_CUTS", "100"))  # of each round; 1,000 a store
+LIFE, OF_A_LIFE = 600, 25  # operations of the disk in one life, and how often it is cut
 _names = itertools.count()
 
 
@@ -72,6 +73,7 @@ def write_journal(disk, most=60):
         acknowledged = journal.head()
         for k in range(acknowledged, acknowledged + most):
             acknowledged = journal.append([batch(k)])[-1]
+            disk.promised = (acknowledged,)
     except StoreError:
         pass
     finally:
@@ -91,39 +93,51 @@ def read_journal(folder):
     more = journal.append([batch(len(entries))])
     assert more == [len(entries) + 1]
     journal.close()
+    assert apsw.Connection(str(folder / "journal.sqlite")).pragma("integrity_check") == "ok"
     return len(entries)
+
+
+def cuts(folder, seed, write):
+    """Live as many lives as it takes; yield each cut of one with the folder that it left.
+
+    :param write: opens a store on a disk, writes a few times, and closes it.
+    """
+    for life in range(-(-CUTS // OF_A_LIFE)):
+        disk = a_disk(folder / f"{life}", 1000 * seed + life)
+        disk.moments = frozenset(disk.random.sample(range(1, LIFE), min(CUTS, OF_A_LIFE)))
+        while disk.operations < LIFE:
+            write(disk)
+        disk.unregister()
+        for cut in disk.kept:
+            print(f"seed {seed}, life {life}, cut before operation {cut.operation}")
+            after = folder / f"{life}-{cut.operation}"
+            lay(cut.image, after)
+            yield cut, after
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_a_power_cut_loses_no_acknowledged_entry(tmp_path, seed):
-    for life in range(CUTS):
-        disk = a_disk(tmp_path / f"{life}", 1000 * seed + life)
-        disk.cut_at = disk.random.randrange(40, 900)
-        acknowledged = write_journal(disk)
-        if not disk.off:
-            disk.cut()
-        disk.restore(tmp_path / f"{life}-after")
-        disk.unregister()
-        if (tmp_path / f"{life}-after" / "journal.sqlite").exists():
-            assert read_journal(tmp_path / f"{life}-after") in (acknowledged, acknowledged + 1)
+    for cut, after in cuts(tmp_path, seed, write_a_few_entries):
+        (acknowledged,) = cut.promised or (0,)
+        if (after / "journal.sqlite").exists():
+            assert read_journal(after) in (acknowledged, acknowledged + 1)
         else:
             assert acknowledged == 0
 
 
+def write_a_few_entries(disk):
+    before, most = sum(disk.promised), disk.random.randrange(1, 40)
+    assert write_journal(disk, most) == before + most
+
+
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_a_power_cut_loses_no_committed_step_or_receipt(tmp_path, seed):
-    for life in range(CUTS):
-        disk = a_disk(tmp_path / f"{life}", 7_000_000 + 1000 * seed + life)
-        disk.cut_at = disk.random.randrange(40, 900)
-        committed, settled = write_ledger(disk)
-        if not disk.off:
-            disk.cut()
-        disk.restore(tmp_path / f"{life}-after")
-        disk.unregister()
-        if not (tmp_path / f"{life}-after" / "ledger.sqlite").exists():
+    for cut, after in cuts(tmp_path, 7_000 + seed, write_a_few_steps):
+        committed, settled = cut.promised or (0, 0)
+        if not (after / "ledger.sqlite").exists():
             assert committed == 0
             continue
-        ledger = Ledger(tmp_path / f"{life}-after" / "ledger.sqlite").open()
+        ledger = Ledger(after / "ledger.sqlite").open()
         links = [link.kind for link in ledger.links()]
         assert links.count("step") in (committed, committed + 1)
         assert links.count("receipt") in (settled, settled + 1)
@@ -132,25 +146,21 @@ def test_a_power_cut_loses_no_committed_step_or_receipt(tmp_path, seed):
         ledger.close()
 
 
-def write_ledger(disk):
-    committed = settled = 0
-    ledger = None
-    try:
-        ledger = Ledger(disk.folder / "ledger.sqlite", vfs=disk.name).open()
-        for tick in range(1_000, 40_000, 1_000):
-            ledger.commit(step(tick, [f"host:{k}" for k in range(tick // 1000 % 5)]))
-            committed += 1
-            if tick % 3_000 == 0:
-                ledger.save(Checkpoint(Offset(tick // 10), Millis(tick), b"x" * 3_000))
-            for order, attempts in ledger.outbox(Millis(10**9), 1):
-                ledger.settle(receipt(order, attempts + 1, "done"))
-                settled += 1
-    except StoreError:
-        pass
-    finally:
-        if ledger is not None:
-            ledger.close()
-    return committed, settled
+def write_a_few_steps(disk):
+    committed, settled = disk.promised or (0, 0)
+    ledger = Ledger(disk.folder / "ledger.sqlite", vfs=disk.name).open()
+    for _ in range(disk.random.randrange(1, 30)):
+        tick = 1_000 * (committed + 1)
+        ledger.commit(step(tick, [f"host:{k}" for k in range(tick // 1000 % 5)]))
+        committed += 1
+        disk.promised = (committed, settled)
+        if tick % 3_000 == 0:
+            ledger.save(Checkpoint(Offset(tick // 10), Millis(tick), b"x" * 3_000))
+        for order, attempts in ledger.outbox(Millis(10**9), 1):
+            ledger.settle(receipt(order, attempts + 1, "done"))
+            settled += 1
+            disk.promised = (committed, settled)
+    ledger.close()
 
 
 @pytest.mark.parametrize("seed", range(10))

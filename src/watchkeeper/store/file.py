@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ CHECKPOINT_PAGES = 2000  # of 8 KiB: the WAL stays near 16 MiB
 WAL_PAGES = 4 * CHECKPOINT_PAGES  # 64 MiB: where a writer does not go on without a checkpoint
 BUSY_MILLIS = 10_000  # only a checkpoint by another process can make us wait
 PAGE_BYTES = 8192
+TABLES = "select type, name, tbl_name, sql from sqlite_schema order by name"
 TROUBLE = (apsw.Error, UnicodeDecodeError)  # what a read can raise
 DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError)
 DISTRUST_HINT = "see the system's log for this disk; then start again, which rewrites the store"
@@ -320,10 +322,7 @@ class StoreFile:
                 f"{self.path}: schema version {version}, this program knows {self._layout.version}",
                 hint=newer if version > self._layout.version else older,
             )
-        expected = apsw.Connection(":memory:")
-        expected.execute(self._layout.schema)
-        tables = "select type, name, tbl_name, sql from sqlite_schema order by name"
-        if reader.execute(tables).fetchall() != expected.execute(tables).fetchall():
+        if reader.execute(TABLES).fetchall() != _expected(self._layout.schema):
             raise self._corrupt("its tables are not those that were created")
 
     def _open_copier(self) -> apsw.Connection:
@@ -385,6 +384,12 @@ class StoreFile:
             old.execute("vacuum into ?", (str(copy),))
         finally:
             old.close(True)
+
+
+@functools.cache
+def _expected(schema: str) -> list[tuple[Any, ...]]:
+    """Return the tables that a schema creates, as SQLite writes them down."""
+    return apsw.Connection(":memory:").execute(f"{schema};{TABLES}").fetchall()
 
 
 def _is_full(error: Exception) -> bool:
