@@ -26,6 +26,7 @@ from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
 MESSAGE = 1 << 17  # bytes; an environment fits
+STATUS = Path("/proc/self/status")
 MEASURING = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 
 
@@ -76,12 +77,18 @@ class Ready:
         )
         theirs.close()
 
-    def begin(self, *arguments: object, out: IO[Any] | int, env: Mapping[str, str]) -> Life:
-        """Begin a life that writes both its outputs to one file, and wait for nothing."""
+    def begin(
+        self, *arguments: object, out: IO[Any] | int, env: Mapping[str, str], traced: bool = False
+    ) -> Life:
+        """Begin a life that writes both its outputs to one file, and wait for nothing.
+
+        :param traced: it does nothing until a tracer holds it.
+        """
         order = {
             "arguments": [str(one) for one in arguments],
             "env": dict(env),
             "at": str(Path.cwd()),
+            "traced": traced,
         }
         return Life(self, self.ask(order, out if isinstance(out, int) else out.fileno()))
 
@@ -137,6 +144,8 @@ def _live(main: Any, order: dict[str, Any]) -> None:
     os.chdir(order["at"])
     os.environ.clear()
     os.environ.update(order["env"])
+    while order["traced"] and "TracerPid:\t0\n" in STATUS.read_text():
+        time.sleep(0.002)
     if any(name in os.environ for name in MEASURING):
         import coverage
 

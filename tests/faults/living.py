@@ -34,6 +34,7 @@ policies:
     action: [sink]
     mode: auto
     cooldown: 0s
+    rate: {{acts: 100000, window: 1h}}
     blast_radius: {{amount: 100000, percent: 100}}
 actions:
   sink: {{type: webhook, url: "http://127.0.0.1:{sink}/"}}
@@ -50,7 +51,10 @@ class Sink:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # the sender died over it
+                    return
                 key = self.headers["Idempotency-Key"].strip('"')
                 sink.seen.setdefault(key, set()).add(hashlib.sha256(body).hexdigest())
                 sink.times[key] += 1
@@ -144,11 +148,11 @@ class World:
         if self.house.life is not None:
             self.house.kill()
 
-    def begin(self, point: str = "", nth: int = 1, wrap: tuple[str, ...] = ()) -> None:
-        """Begin a life that dies at a named point, if one is named."""
+    def begin(self, point: str = "", nth: int = 1, inject: str = "") -> None:
+        """Begin a life that dies at a named point, or at a system call, if one is named."""
         self.lives += 1
         self.house.dies = ("at", point, str(nth)) if point else ()
-        self.house.begin(wrap)
+        self.house.begin(inject)
 
     def taken(self) -> int:
         """How many samples were acknowledged so far."""
@@ -171,9 +175,7 @@ class World:
 
     def died(self) -> int:
         """Return how the life ended, which has."""
-        life, self.house.life = self.house.life, None
-        assert life is not None
-        return life.wait(30)
+        return self.house.died()
 
     def check(self) -> None:
         """Hold everything that is promised, after an orderly end of one more life.

@@ -6,12 +6,10 @@ the stores, and what was acknowledged before is there.
 
 import os
 import random
-import shutil
 import signal
 
 import pytest
 from tests.faults.living import a_world
-from tests.faults.test_killed import traced
 from tests.integration.house import READY
 
 LIVES = max(1, int(os.environ.get("WATCHKEEPER_LIVES", "1")) // 2)  # of each kind
@@ -29,15 +27,13 @@ def world(tmp_path):
 @pytest.mark.timeout(600 + 60 * LIVES)
 @pytest.mark.parametrize("later", ["", pytest.param("+", marks=pytest.mark.nightly)])
 def test_nothing_is_acknowledged_after_the_first_error_and_a_start_recovers(world, later):
-    assert shutil.which("strace"), "install Debian's strace"
     chance = random.Random(SEED)
     print(f"{LIVES} lives, seed {SEED}")
     for life in range(LIVES):
         k = chance.randint(FIRST, LAST)
         print(f"life {life}: fdatasync {k}{later}")
-        inject = f"inject=fdatasync:error=EIO:when={k}{later}"
         begun = world.house.log.stat().st_size if world.house.log.exists() else 0
-        world.begin(wrap=("strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", inject))
+        world.begin(inject=f"fdatasync:error=EIO:when={k}{later}")
         world.house.until(lambda begun=begun: "degraded" in said(world, begun), READY)
         refused(world, 1)  # what was on its way has arrived
         taken = world.taken()
@@ -46,7 +42,7 @@ def test_nothing_is_acknowledged_after_the_first_error_and_a_start_recovers(worl
         code, body = world.house.ask("/-/ready")
         assert (code, b"degraded" in body) == (503, True), body
         assert world.house.ask("/-/healthy")[0] == 200, "it still shows what it knows"
-        os.kill(traced(world), signal.SIGTERM)
+        world.house.life.send_signal(signal.SIGTERM)
         assert world.died() == 1, world.house.said()
     world.check()
 

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +53,7 @@ class House:
         self.config.write_text(f"version: 1\n{config}\n")
         self.dies: tuple[str, ...] = ()  # at a named point, as tests/program.py takes it
         self.life: subprocess.Popen[bytes] | lives.Life | None = None
+        self._tracer: subprocess.Popen[bytes] | None = None
 
     def words(self) -> list[str]:
         """What a user types after the program's name."""
@@ -59,23 +61,45 @@ class House:
         where = ["--config", str(self.config), "--data", str(self.data), "--listen", listen]
         return ["run", *where]
 
-    def begin(self, wrap: tuple[str, ...] = (), **env: str) -> subprocess.Popen[bytes] | lives.Life:
+    def begin(self, inject: str = "", **env: str) -> subprocess.Popen[bytes] | lives.Life:
         """Begin a life, and wait for nothing.
 
-        It is a fork of the program that stands ready, or executed where a tracer or a library of
-        the environment has to be there from its first instruction on.
+        It is a fork of the program that stands ready, or executed where a library of the
+        environment has to be there from its first instruction on.
+
+        :param inject: what strace does to its system calls, as its option of that name says.
         """
-        around = lives.unmeasured() if wrap or self.dies else dict(os.environ)
+        around = lives.unmeasured() if inject or self.dies else dict(os.environ)
         with self.log.open("ab") as log:
-            if wrap or env:
+            if env:
                 around |= {"PYTHONPATH": str(SOURCE), **env}
                 around.pop("PYTHONDONTWRITEBYTECODE", None)  # a life begins in half the time
-                command = [*wrap, sys.executable, "-c", MAIN, *self.words()]
+                command = [sys.executable, "-c", MAIN, *self.words()]
                 self.life = subprocess.Popen(command, stdout=log, stderr=log, env=around)
             else:
-                ready = lives.ready("tests.program")
-                self.life = ready.begin(*self.dies, *self.words(), out=log, env=around)
+                ready, words = lives.ready("tests.program"), (*self.dies, *self.words())
+                self.life = ready.begin(*words, out=log, env=around, traced=bool(inject))
+        if inject:
+            self._trace(inject)
         return self.life
+
+    def _trace(self, inject: str) -> None:
+        """Let strace hold the life, which waits for that."""
+        assert self.life is not None
+        assert shutil.which("strace"), "install Debian's strace"
+        call = inject.partition(":")[0]
+        what = ("-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={inject}")
+        self._tracer = subprocess.Popen(["strace", *what, "-p", str(self.life.pid)])
+
+    def died(self) -> int:
+        """Return how the life ended, which ends by itself."""
+        life, self.life = self.life, None
+        assert life is not None
+        code = life.wait(DRAINED)
+        if self._tracer is not None:
+            self._tracer.wait(DRAINED)
+            self._tracer = None
+        return code
 
     def start(self, **env: str) -> House:
         """Begin a life, and wait until it takes telemetry in."""
@@ -88,15 +112,13 @@ class House:
         """Tell it to stop, and hold it to an orderly end."""
         assert self.life is not None
         self.life.send_signal(signal.SIGTERM)
-        assert self.life.wait(DRAINED) == 0, self.said()
-        self.life = None
+        assert self.died() == 0, self.said()
 
     def kill(self) -> None:
         """End it as a power switch would, but for the page cache."""
         assert self.life is not None
         self.life.kill()
-        self.life.wait()
-        self.life = None
+        self.died()
 
     def ask(self, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Ask it something; GET without a body, else POST. Raises OSError when nobody answers."""
@@ -185,7 +207,7 @@ class House:
         """Every decision of its ledger."""
         ledger = LedgerFile(path=self.data / "ledger.sqlite").open(read_only=True)
         try:
-            return list(ledger.decisions())
+            return list(ledger.decisions(limit=1_000_000))
         finally:
             ledger.close()
 
