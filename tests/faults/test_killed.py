@@ -62,6 +62,7 @@ def test_at_the_kth_system_call(world):
         assert code in (0, -signal.SIGKILL), world.house.said()
         killed[call] += code != 0
     print(f"killed {dict(killed)}, acknowledged {world.taken()}")
+    assert world.taken() > LIVES
     assert killed.total() >= LIVES // 2
     assert all(killed[call] for call in CALLS) or 10 * len(CALLS) > LIVES
     world.check()
