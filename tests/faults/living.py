@@ -173,10 +173,6 @@ class World:
             assert time.monotonic() < end, self.house.said()
         return not self.ended(seconds)
 
-    def died(self) -> int:
-        """Return how the life ended, which has."""
-        return self.house.died()
-
     def check(self) -> None:
         """Hold everything that is promised, after an orderly end of one more life.
 
@@ -191,7 +187,7 @@ class World:
             one.join()
         self.house.until(lambda: all(receipt is not None for _, receipt in self.orders()))
         self.house.life.send_signal(signal.SIGTERM)
-        assert self.died() == 0, self.house.said()
+        assert self.house.died() == 0, self.house.said()
         self.house.prove()
         held = {(one.entity.partition("-")[0], one.time) for one in self.house.samples()}
         for one in self.pushers:

@@ -43,7 +43,7 @@ def test_nothing_is_acknowledged_after_the_first_error_and_a_start_recovers(worl
         assert (code, b"degraded" in body) == (503, True), body
         assert world.house.ask("/-/healthy")[0] == 200, "it still shows what it knows"
         world.house.life.send_signal(signal.SIGTERM)
-        assert world.died() == 1, world.house.said()
+        assert world.house.died() == 1, world.house.said()
     world.check()
 
 
