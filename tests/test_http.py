@@ -2,13 +2,13 @@
 
 import json
 import math
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import httpx
 import pytest
 from tests.http.standing import Standing
+from tests.steps import steps
 
 from watchkeeper import config
 from watchkeeper.http import app
@@ -280,17 +280,23 @@ def test_a_lifespan_message_passes_the_guard():
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
-def test_ten_thousand_entities_are_a_page_within_a_second():
+def test_ten_thousand_entities_are_a_page():
     house = House(t.fleet(10_000, 40))
-    began = time.process_time()
     answer = ask(house, "/")
-    assert time.process_time() - began < 1
     assert "10,000" in answer.text
     assert len(answer.content) < 200_000  # the first rows; more when asked for
     assert (
         len(json.loads(ask(house, "/api/v1/entities?limit=1000").content)["data"]["entities"])
         == 1000
     )
+
+
+def test_a_page_costs_few_steps_for_each_entity_that_it_does_not_show():
+    small, large = (House(t.fleet(count, 40)) for count in (1_000, 5_000))
+    ask(small, "/")  # templates are read once
+    few, _ = steps(lambda: ask(small, "/"))
+    many, _ = steps(lambda: ask(large, "/"))
+    assert many - few < 20 * 4_000
 
 
 def test_threads_may_ask_at_once():

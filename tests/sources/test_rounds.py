@@ -410,14 +410,16 @@ def test_a_question_that_outstays_its_deadline_is_given_up_and_taken_back_when_i
 
 
 def test_closing_waits_for_nobody():
-    fleet = Fleet({f"t{n}": lambda target, deadline: time.sleep(3) for n in range(8)}, interval=0.3)
+    ended = threading.Event()
+    fleet = Fleet({f"t{n}": lambda *_: ended.wait(30) for n in range(8)}, interval=0.3)
     heard = Heard(Rounds(fleet, Cursor("17")))
     heard.until(lambda: len(fleet.asked) >= 4)
     begin = time.monotonic()
     heard.rounds.close()
-    assert time.monotonic() - begin < 2.5
+    assert time.monotonic() - begin < 15, "a question may go on for 30 s"
     asked = sum(fleet.asked.values())
     heard.rounds.close()
+    ended.set()
     time.sleep(0.4)
     assert sum(fleet.asked.values()) == asked
 
