@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := src/watchkeeper/packs/host/sample
-JOBS ?= 2
+JOBS ?= 3
 FUZZ ?= 60
 FLOOR = $(shell sed -n 's/^FLOOR = //p' tools/evidence/lines.py)
 
@@ -14,7 +14,7 @@ RELEASE_BIN := .venv-release/bin
 NOTE = $(PYTHON) -m tools.evidence.facts
 STAGE = PATH="$(CURDIR)/$(RELEASE_BIN):$$PATH" $(RELEASE_BIN)/python -m tools.release
 
-.PHONY: help setup dev run demo test test-nightly fuzz lint types bench bench-gate docs docs-check changelog lock vendor package clean \
+.PHONY: help setup dev run demo kernels test test-nightly fuzz lint types bench bench-gate docs docs-check changelog lock vendor package clean \
   pipelines pipelines-check release-tools image sbom audit secrets provenance sign verify publish promote rollback rehearse \
   evidence readiness
 
@@ -38,6 +38,9 @@ demo: setup ## score the shipped sample data and say where the report is
 	@rm -rf demo-out
 	@$(BIN)/watchkeeper score $(DEMO)/*.csv.gz --out demo-out
 	@echo "report: file://$(CURDIR)/demo-out/report.html"
+
+kernels: dev ## compile what a house compiles at its first start, once for all that follows
+	@PYTHONPATH=.:src $(BIN)/python -c "import tests.program"
 
 test: dev ## run the tests and hold the coverage floors
 	@$(BIN)/python -m pytest -rfER -n $(JOBS) --dist worksteal -m "not nightly" -p tools.coverage_floors --cov --cov-report= \

@@ -8,6 +8,9 @@ no other test is: what does not wait for a clock must pass at once.
 Longest first: the last test to end would otherwise run alone, with the other core idle. Those that
 mostly wait lead: one worker has them one after the other, and the cores are free for the others.
 
+Properties are not measured for coverage: they run the same lines a thousand times, at nearly twice
+the price, and what is covered is then what examples by name reach.
+
 A worker runs many tests. What one of them sets for the whole process is set back, so that none
 depends on which ran before.
 """
@@ -30,10 +33,13 @@ LONG = ("integration", "test_minutes.py", "test_crash.py", "runbooks", "faults",
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+@pytest.hookimpl(trylast=True)  # hypothesis has marked its own by then
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.relative_to(HERE).parts[0] in PACED:
             item.add_marker(pytest.mark.flaky(reruns=2))
+        if item.get_closest_marker("hypothesis"):
+            item.add_marker(pytest.mark.no_cover)
     places = {name: place for place, name in enumerate(LONG)}
     items.sort(
         key=lambda item: min(

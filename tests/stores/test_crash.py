@@ -16,7 +16,7 @@ from watchkeeper.model import Millis
 from watchkeeper.testing.journal import START
 
 SEEDS = range(3)
-POINTS = {  # and how often one comes by, of which one draws when it dies; first the first
+POINTS = {  # and how often one comes by: the first seed dies at the first time, others at one drawn
     "journal.before_commit": 9,
     "journal.after_commit": 9,
     "journal.before_checkpoint": 3,
