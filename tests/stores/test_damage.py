@@ -15,6 +15,7 @@ from watchkeeper.store import file as store_file
 from watchkeeper.testing.journal import START, checked
 from watchkeeper.testing.ledger import receipt, step
 
+pytestmark = pytest.mark.no_cover  # the same lines, again and again
 FLIPS = 200  # of each store
 
 

@@ -21,6 +21,7 @@ from watchkeeper.store import file as store_file
 from watchkeeper.testing.journal import START, checked
 from watchkeeper.testing.ledger import receipt, step
 
+pytestmark = pytest.mark.no_cover  # the same lines, again and again
 MOST_CALLS = 300
 KINDS = {
     "the disk fails": lambda: apsw.IOError("EIO: the disk failed"),

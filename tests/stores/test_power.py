@@ -23,6 +23,7 @@ from watchkeeper.testing.ledger import receipt, step
 
 from .power import Disk, lay
 
+pytestmark = pytest.mark.no_cover  # the same lines, again and again
 ROUNDS = 10
 CUTS = int(os.environ.get("WATCHKEEPER_CUTS", "100"))  # of each round; 1,000 a store
 LIFE, OF_A_LIFE = 600, 25  # operations of the disk in one life, and how often it is cut
