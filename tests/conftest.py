@@ -29,7 +29,10 @@ PACED = {
     "test_cli.py", "test_collecting.py", "test_crash.py", "test_deployment.py", "test_reload.py",
     "test_service.py", "test_top.py",
 }  # fmt: skip
-LONG = ("integration", "test_minutes.py", "test_crash.py", "runbooks", "faults", "load", "browser")
+LONG = (
+    "integration", "test_minutes.py", "test_crash.py", "runbooks", "faults", "load", "browser",
+    "fuzz",
+)  # fmt: skip
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

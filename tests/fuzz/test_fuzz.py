@@ -1,11 +1,11 @@
 """The corpus and what chance makes of it, the same on every run; atheris goes on from there."""
 
+import importlib.util
 import os
 import random
-import shutil
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
+FOUND = ROOT / "build" / "fuzz"
 SEED, MUTANTS = 20261128, 150
 SECONDS = int(os.environ.get("WATCHKEEPER_FUZZ", "60"))  # of all targets together
 
@@ -52,47 +53,61 @@ def test_nothing_in_the_corpus_or_near_it_breaks_a_target(name):
             pytest.fail(f"{name}: {error!r} from {data!r}")
 
 
-PLANTED = """
-import atheris
-from tests.fuzz import __main__ as fuzz
-
-@atheris.instrument_func
-def planted(data):
-    if data[:2] == b"!?":
-        raise KeyError("planted")
-
-fuzz.TARGETS["policy"] = planted
-fuzz.main()
-"""
-
-
-def atheris(program, name, folder, seconds):
-    """Fuzz a target for some seconds in a folder of its own, as `make fuzz` does."""
-    corpus = shutil.copytree(CORPUS / name, folder / "corpus")
-    options = [f"-max_total_time={seconds}", f"-seed={SEED}", str(corpus)]
-    return subprocess.run(
-        [sys.executable, *program, name, *options],
-        cwd=folder, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"},
-        capture_output=True, text=True, timeout=seconds + 300, check=False,
+def fuzzed(module, out, *options):
+    """Run what `make fuzz` runs; return its exit code and what it said."""
+    around = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--out", str(out), *options],
+        cwd=ROOT, env={**around, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr[-2000:]
 
 
+needs_atheris = pytest.mark.skipif(
+    importlib.util.find_spec("atheris") is None, reason="there is no atheris for this Python"
+)
+
+
+@needs_atheris
+def test_faults_that_were_planted_are_found_and_found_again(tmp_path):
+    """Two bytes that nobody gave, found by what atheris sees of the code that compares them."""
+    code, said = fuzzed("tests.fuzz.planted", tmp_path)
+    assert code == 1, said
+    found = dict(re.findall(r"^(\w+): .*, from (.+)$", said, re.MULTILINE))
+    assert found.keys() == {"raises", "hangs", "takes", "dies"}, said
+    assert all(Path(file).read_bytes()[:2] == b"!?" for file in found.values())
+    assert "raises: KeyError: 'planted'" in said
+    assert "hangs: took more than 2 s of processor time" in said
+    commands = dict(re.findall(r"again: .* -m tests.fuzz.planted (\w+) (.*)$", said, re.MULTILINE))
+    assert commands.keys() == found.keys()
+    code, again = fuzzed("tests.fuzz.planted", tmp_path, "dies", *commands["dies"].split(" ", 1))
+    assert code == 1, again
+    assert f", from {found['dies']}\n" in again
+
+
+@needs_atheris
+def test_atheris_finds_nothing():
+    """The same inputs in every run: what is not found here is not found elsewhere by chance."""
+    code, said = fuzzed("tests.fuzz", FOUND)
+    assert code == 0, said
+
+
+@needs_atheris
 @pytest.mark.nightly
-def test_atheris_tells_of_a_fault_that_was_planted(tmp_path):
-    """Two bytes that nobody gave it, found by what it sees of the code that compares them."""
-    done = atheris(["-c", PLANTED], "policy", tmp_path, 60)
-    assert done.returncode != 0
-    assert "KeyError: 'planted'" in done.stdout
-    (left,) = tmp_path.glob("crash-*")
-    assert left.read_bytes().startswith(b"!?")
+def test_two_runs_try_the_same_inputs(tmp_path):
+    digests = []
+    for _ in range(2):
+        code, said = fuzzed("tests.fuzz", tmp_path)
+        assert code == 0, said
+        digests.append(re.findall(r"^(\w+) .* (sha256 \w+)$", said, re.MULTILINE))
+    assert len(digests[0]) == len(TARGETS)
+    assert digests[0] == digests[1]
 
 
+@needs_atheris
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", sorted(TARGETS))
-def test_atheris_finds_nothing(name, tmp_path):
-    began = time.monotonic()
-    done = atheris(["-m", "tests.fuzz"], name, tmp_path, max(1, SECONDS // len(TARGETS)))
-    left = [path.read_bytes() for path in tmp_path.glob("*-*") if path.is_file()]
-    assert done.returncode == 0, (
-        f"{time.monotonic() - began:.0f} s, left {left}\n{done.stderr[-3000:]}"
-    )
+def test_atheris_finds_nothing_new():
+    """With another seed each time; what it says begins with the seed."""
+    code, said = fuzzed("tests.fuzz", FOUND / "new", "--seconds", str(SECONDS))
+    assert code == 0, said
