@@ -64,6 +64,7 @@ def fuzzed(module, out, *options):
     return done.returncode, done.stdout + done.stderr[-2000:]
 
 
+slow_machine = pytest.mark.timeout(1800)  # by the clock: a minute of processor time, shared
 needs_atheris = pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None, reason="there is no atheris for this Python"
 )
@@ -87,6 +88,7 @@ def test_faults_that_were_planted_are_found_and_found_again(tmp_path):
 
 
 @needs_atheris
+@slow_machine
 def test_atheris_finds_nothing():
     """The same inputs in every run: what is not found here is not found elsewhere by chance."""
     code, said = fuzzed("tests.fuzz", FOUND)
@@ -94,6 +96,7 @@ def test_atheris_finds_nothing():
 
 
 @needs_atheris
+@slow_machine
 @pytest.mark.nightly
 def test_two_runs_try_the_same_inputs(tmp_path):
     digests = []
@@ -106,6 +109,7 @@ def test_two_runs_try_the_same_inputs(tmp_path):
 
 
 @needs_atheris
+@slow_machine
 @pytest.mark.nightly
 def test_atheris_finds_nothing_new():
     """With another seed each time; what it says begins with the seed."""
