@@ -98,6 +98,16 @@ def test_series_that_are_promised_count_until_they_are_scored(small, monkeypatch
     assert budget.promise(many, entry=8)
 
 
+def test_series_that_will_be_refused_need_less_room_and_only_now(small, monkeypatch):
+    monkeypatch.setattr(memory, "LOOK", 0.0)
+    budget = small()
+    budget.decided = lambda: 6
+    many = 600 * MEBIBYTE // SERIES
+    assert budget.promise(0, entry=7, refused=many)
+    assert budget.promise(many, entry=7), "what is refused is not scored, so it is not waited for"
+    assert not budget.promise(0, entry=8, refused=many)
+
+
 def test_doctor_says_what_is_allowed_and_whether_the_budget_fits(small, tmp_path):
     config = tmp_path / "house.yaml"
     config.write_text("version: 1\nlimits: {memory: 2GiB}\n")

@@ -10,10 +10,12 @@ import pytest
 from tests.pushing import Plain, delivery
 from tests.test_pipeline import CPU, batch, rules
 
+from watchkeeper import memory
 from watchkeeper import traffic as traffic_module
 from watchkeeper.errors import Malformed, Overloaded, OverQuota, StoreError, StoreFull, TooLarge
 from watchkeeper.intake import COST_MIN, Intake
 from watchkeeper.journal.sqlite import Sqlite
+from watchkeeper.memory import SERIES
 from watchkeeper.model import Millis
 from watchkeeper.receivers import Delivery, Limits, Received
 from watchkeeper.receivers.influx import Influx
@@ -239,6 +241,18 @@ def test_new_series_beyond_the_tenants_limit_are_refused_and_its_others_are_kept
     later = push(intake, "".join(line(f"host:{n}", at=NOW + 2) for n in range(4)), tenant="small")
     intake.round(0)
     assert later[0].accepted == 3, "three series are all this tenant may have"
+
+
+def test_series_a_tenant_may_not_add_are_no_reason_to_send_it_away(journal, monkeypatch):
+    intake = begun(journal, tenant_series=2)
+    room = intake.memory.most // 10 + 500 * SERIES  # beside the tenth that is for sources
+    monkeypatch.setattr(memory, "left", lambda _most: room)
+    told = push(intake, "".join(line(f"host:{n}") for n in range(1_000)), tenant="greedy")
+    assert intake.round(0)
+    assert (told[0].accepted, told[0].reasons) == (2, {"too_many_series": 998})
+    other = push(intake, "".join(line(f"host:x{n}") for n in range(3)), tenant="other")
+    assert intake.round(0)
+    assert (other[0].accepted, other[0].reasons) == (2, {"too_many_series": 1})
 
 
 def test_series_the_journal_knows_are_not_new_after_a_restart(journal):

@@ -68,6 +68,8 @@ class Identity:
         if ":" in said.strip(":"):
             return said, metric, _rest(labels, ("entity",))
         for naming in self.namings:
+            if naming.labels and naming.labels[0] not in labels:
+                continue  # most fit no series of one sender, and are told by this alone
             if naming.metrics and not metric.startswith(naming.metrics):
                 continue
             if all(map(labels.get, naming.labels)):
@@ -89,4 +91,5 @@ def _name(naming: Naming, labels: Mapping[str, str]) -> str:
 
 
 def _rest(labels: Mapping[str, str], used: tuple[str, ...]) -> str:
-    return attributes_text({name: value for name, value in labels.items() if name not in used})
+    left = {name: value for name, value in labels.items() if name not in used}
+    return attributes_text(left) if left else "{}"

@@ -310,17 +310,18 @@ class Intake:
                 outcome = Overloaded("no memory is left for this", retry_after=AGAIN)
         if item.batch is None:
             self._tell(item, outcome)
-        elif self._affordable(item.batch):
+        elif self._affordable(item.batch, self._quota(delivery.tenant)):
             self._quota(delivery.tenant).spend(item.batch.offered)
         else:
             del self._decoders[name]  # and the series it has just met, which are to be met anew
             self._shed(item, item.batch, Overloaded("too little memory is left", retry_after=AGAIN))
             item.batch = None
 
-    def _affordable(self, batch: Batch) -> bool:
+    def _affordable(self, batch: Batch, quota: Quota) -> bool:
         """Whether there is memory for the series that a decoder has met for the first time."""
         new = self._met.new(batch.keys)
-        return not new or self.memory.promise(new, self._journal.head() + 1)
+        added = min(new, quota.room()) if new else 0  # the others will be refused
+        return not new or self.memory.promise(added, self._journal.head() + 1, new - added)
 
     def _allowance(self, item: _Item) -> Callable[[int], int] | None:
         return None if item.delivery is None else self._quota(item.delivery.tenant).allow

@@ -24,6 +24,7 @@ SHARE = 0.8  # of what is allowed, where no budget is configured: the rest is fo
 PUSHED = 0.9  # of the budget, up to which requests are taken; sources go on up to all of it
 SPARE = 64 << 20  # bytes of a limit on address space or data that stay free
 SERIES = 5 << 10  # bytes that a series a decoder has not met before may come to, until it is scored
+REFUSED = 1 << 10  # the same of one its sender may not add, until it is in quarantine
 PAGE = os.sysconf("SC_PAGE_SIZE")
 OWN, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 STATM = Path("/proc/self/statm")
@@ -117,10 +118,13 @@ class Budget:
             self._left -= size
             return True
 
-    def promise(self, series: int, entry: int) -> bool:
-        """Whether there is room for so many new series; they count until that entry is scored."""
+    def promise(self, series: int, entry: int, refused: int = 0) -> bool:
+        """Whether there is room for so many new series; they count until that entry is scored.
+
+        :param refused: how many more there are that will be refused, and are never scored.
+        """
         size = series * SERIES
-        if size and not self.room(size, PUSHED):
+        if size + refused and not self.room(size + refused * REFUSED, PUSHED):
             return False
         with self._lock:
             if size:

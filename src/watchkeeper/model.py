@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from json.encoder import encode_basestring as quoted
 from typing import Any, NamedTuple, NewType, TypeVar
 
 import numpy as np
@@ -28,6 +29,7 @@ Times = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.uint32]
 Flags = npt.NDArray[np.bool_]
 
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 STALE_BITS = 0x7FF0000000000002  # Prometheus' stale marker: a NaN that says "this series ended"
 
 
@@ -379,9 +381,7 @@ def canonical(value: Any) -> str:
 
     :raises ValueError: the value holds NaN or an infinity.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _JSON.encode(value)
 
 
 def digest(value: Any) -> str:
@@ -391,7 +391,7 @@ def digest(value: Any) -> str:
 
 def attributes_text(attributes: Mapping[str, str]) -> str:
     """Return the canonical spelling of a series' attributes; `{}` when there are none."""
-    return canonical(dict(attributes))
+    return "{" + ",".join([f"{quoted(k)}:{quoted(v)}" for k, v in sorted(attributes.items())]) + "}"
 
 
 def decision_facts(decision: Decision) -> dict[str, Any]:

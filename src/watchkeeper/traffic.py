@@ -95,12 +95,15 @@ class Quota:
 
     def allow(self, wanted: int) -> int:
         """Return how many of so many new series may be added now, and count them."""
-        self._refill()
-        room = min(self._new, self.limits.tenant_series - self._series)
-        allowed = max(0, min(wanted, int(room)))
+        allowed = min(wanted, self.room())
         self._new -= allowed
         self._series += allowed
         return allowed
+
+    def room(self) -> int:
+        """Return how many new series may be added now."""
+        self._refill()
+        return max(0, int(min(self._new, self.limits.tenant_series - self._series)))
 
     def late(self) -> float:
         """Return for how many seconds the tenant has sent too much; 0 when it has not."""

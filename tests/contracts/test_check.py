@@ -1,8 +1,10 @@
 """A batch is split by the contracts into what is accepted and what is refused, with reasons."""
 
+import gc
 import json
 import math
 import struct
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchkeeper.contracts import Known, check, read, traits
+from watchkeeper.contracts._lookup import FOR_NOW, TOO_MANY
 from watchkeeper.key_table import KeyTable
 from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor, Millis, Reason
 
@@ -319,7 +322,52 @@ def test_a_flood_of_new_names_does_not_fill_the_memory(monkeypatch):
     for n in range(10):
         rows = [(f"host:{n}", f"m{n}", {}, NOW, 1.0), (f"host:{n}", "cpu", {}, NOW, 0.5)]
         assert check(BOTH, batch(rows), NOW, known=known).samples.num_rows == 2
-    assert max(len(known._rules), len(known._entities)) <= 2
+    assert len(known._rules) <= 2
+
+
+def test_series_their_sender_may_not_add_leave_a_number_each_and_no_rule():
+    known, table, many = Known(BOTH), KeyTable(KEYS), 5_000
+
+    def flood():
+        first = len(table)
+        names = [f"m{n}" for n in range(first, first + many)]
+        table.add(pa.RecordBatch.from_arrays(
+            [pa.array(["host:a"] * many), pa.array(names), pa.array(["{}"] * many)], schema=KEYS
+        ))  # fmt: skip
+        return known.lookup(table, lambda wanted: 0)
+
+    flood()
+    gc.collect()
+    tracemalloc.start()
+    for _ in range(4):
+        found = flood()
+    gc.collect()
+    left = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert left < 40 * 4 * many, "an object of its own takes more"
+    assert not known._rules
+    assert len(found.says) == 2, "of all that are refused alike, and of such as are not"
+    assert (found.refused[: len(table)] == TOO_MANY).all()
+
+
+def test_series_that_waited_are_taken_in_in_order_as_they_would_have_been_at_once():
+    known, table = Known(BOTH), KeyTable(KEYS)
+    names = [("host:a", "temp_f"), ("nobody", "cpu"), ("host:a", "m"), ("host:a", "n")]
+    table.add(pa.RecordBatch.from_pylist(
+        [{"entity": e, "metric": m, "attributes": "{}"} for e, m in names], KEYS
+    ))  # fmt: skip
+    at_once = Known(BOTH).lookup(table)
+
+    def said(found, row):
+        return found.refused[row], found.says[found.rule[row]], *found.limits[found.rule[row]]
+
+    def waits(found):
+        return [said(found, row)[1] == FOR_NOW for row in range(len(names))]
+
+    assert waits(known.lookup(table, lambda wanted: 0)) == [True, False, True, True]
+    assert waits(known.lookup(table, lambda wanted: min(wanted, 2))) == [False, False, False, True]
+    found = known.lookup(table, lambda wanted: wanted)
+    assert [said(found, row) for row in range(4)] == [said(at_once, row) for row in range(4)]
 
 
 NAMES = st.sampled_from(

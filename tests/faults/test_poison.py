@@ -7,12 +7,14 @@ proven, and holds what the modest sender was told is stored.
 import gzip
 import http.client
 import json
-import os
+import re
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import cramjam
+import numpy as np
 import pytest
 from tests.integration.house import a_house
 from tests.receivers import prometheus_naive
@@ -20,8 +22,8 @@ from tests.receivers import prometheus_naive
 START = 1_750_000_000_000
 MIB = 1 << 20
 ZEROS = bytes(16 * MIB)
-GREED = int(os.environ.get("WATCHKEEPER_GREED", "40000"))  # new series of one tenant
-CONFIG = "sources: []\nlimits: {body: 4MiB, tenant_series: 20000, tenant_new_series: 20000}"
+GREED, SHARE, AT_ONCE = 1_000_000, 20_000, 10_000  # new series of one tenant; it may have; it sends
+CONFIG = f"sources: []\nlimits: {{body: 4MiB, tenant_series: {SHARE}, tenant_new_series: {SHARE}}}"
 SNAPPY = {"content_type": "application/x-protobuf", "content_encoding": "snappy"}
 
 
@@ -63,6 +65,22 @@ BOMBS = {
 }  # fmt: skip
 
 
+def greed():
+    """Yield requests of one sample of each of AT_ONCE series nobody has seen, until all are sent.
+
+    All series are written alike, and only the digits of their names are changed.
+    """
+    labels = [("__name__", "greed000000"), ("instance", "n:1")]
+    like = np.frombuffer(prometheus_naive.first([(labels, [(START, 1.0)])]), np.uint8)
+    written = np.tile(like, (AT_ONCE, 1))
+    begin = like.tobytes().index(b"greed") + len("greed")
+    for first in range(0, GREED, AT_ONCE):
+        number = np.arange(first, first + AT_ONCE)
+        for digit in range(6):
+            written[:, begin + 5 - digit] = ord("0") + number // 10**digit % 10
+        yield squeezed(written.tobytes())
+
+
 class Modest(threading.Thread):
     """A tenant that behaves: ten samples at a time, one request after another."""
 
@@ -91,6 +109,7 @@ def house(tmp_path_factory):
         modest = Modest(found)
         modest.start()
         try:
+            found.modest = modest
             yield found
         finally:
             modest.over.set()
@@ -190,17 +209,29 @@ def test_names_that_are_traps_elsewhere_are_names(house, name):
     assert house.ask("/")[0] == 200
 
 
+def too_many(house):
+    """How many samples it has put into quarantine because their series were too many."""
+    told = house.ask("/metrics")[1].decode()
+    found = re.search(r'rejected_samples_total\{reason="too_many_series"\} (\d+)', told)
+    return int(found[1]) if found else 0
+
+
 def test_a_tenant_with_too_many_series_is_held_to_its_share(house):
-    before, rejected, codes = house.rss(), 0, set()
-    for first in range(0, GREED, 10_000):
-        body = requests_of(
-            [[("__name__", f"greed{k}"), ("instance", "n:1")] for k in range(first, first + 10_000)]
-        )
+    before, counted = house.rss(), too_many(house)
+    rejected, codes, held, stored = 0, set(), [], []
+    for number, body in enumerate(greed(), 1):
         code, said = house.ask("/api/v1/write", body, x_scope_orgid="greedy", **SNAPPY)
         codes.add(code)
         if code == 400:
-            assert b"too_many_series" in said
+            assert b"refused: too_many_series" in said
             rejected += int(said.split()[0])
+        if number % 10 == 0:
+            held.append(house.rss() - before)
+            stored.append(house.modest.stored)
     assert codes == {204, 400}
-    assert 0 <= rejected - (GREED - 20_000) <= 0, "20,000 may be there, and a minute has not passed"
-    assert house.rss() - before < 400 * MIB
+    assert rejected == GREED - SHARE
+    assert too_many(house) - counted == rejected
+    assert held[-1] - held[4] < 48 * MIB, "what is refused leaves nothing, not a hundred bytes each"
+    assert held[-1] < 320 * MIB, "what its share is worth, and the newest entries of the journal"
+    assert all(one < other for one, other in pairwise(stored)), "others are served all the while"
+    assert house.modest.codes == {200}

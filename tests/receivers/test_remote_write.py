@@ -439,6 +439,17 @@ def test_limits_of_a_request_hold_for_series_that_are_known():
         decoder.decode(delivery(first([(KNOWN[0][0], [(T + at, 1.0) for at in range(5)])])))
 
 
+def test_a_sender_of_ever_new_series_is_remembered_by_its_share():
+    decoder = opened(series=4, tenant_series=2)
+    tables = [
+        decoder.decode(written([(named("m", k=f"{n} {k}"), [(T, 1.0)]) for k in range(3)], 1)).keys
+        for n in range(9)
+    ]
+    assert max(map(len, tables)) <= 4 * 2 + 3, "of four times its share, and one request more"
+    again = decoder.decode(written([(named("m", k="8 0"), [(T, 2.0)])], 1))
+    assert again.keys is tables[-1]
+
+
 def test_labels_may_not_become_more_by_writing_them_out():
     labels = [("__name__", "m"), ("a", "v" * 4000), ("b", "v" * 4000)]
     raw = second([(labels, [(T, 1.0)])] * 200)

@@ -199,10 +199,6 @@ class Contract(_Document):
         """Return name and version as people write them: `host@1`."""
         return f"{self.name}@{self.version}"
 
-    def speaks_of(self, kind: str) -> bool:
-        """Return whether it speaks about entities of this type."""
-        return ANY in self.entities or kind in self.entities
-
     @model_validator(mode="after")
     def _one_meaning(self) -> Self:
         problems: list[str] = []

@@ -220,7 +220,7 @@ def _rejected(batch: Batch, found: Lookup, code: Codes, arrived: Millis | None) 
         keys = batch.keys.take(series)
     else:
         keys = batch.keys.take(offered["series"])
-    pairs = pa.array(series.astype(np.int64) * 256 + code[bad]).dictionary_encode()
+    pairs = pa.array(found.rule[series].astype(np.int64) * 256 + code[bad]).dictionary_encode()
     said = [_said(found, *divmod(int(pair), 256), arrived) for pair in pairs.dictionary.to_pylist()]
     reason = pa.array([str(REASONS[int(p) % 256 - 1]) for p in pairs.dictionary.to_pylist()])
     columns = [
@@ -238,9 +238,12 @@ def _rejected(batch: Batch, found: Lookup, code: Codes, arrived: Millis | None) 
     return pa.concat_batches([batch.unread, refused])
 
 
-def _said(found: Lookup, row: int, code: int, arrived: Millis | None) -> str:
-    """Return what the contract expected of a sample that was refused."""
-    rule, reason = int(found.rule[row]), REASONS[code - 1]
+def _said(found: Lookup, rule: int, code: int, arrived: Millis | None) -> str:
+    """Return what the contract expected of samples that were refused.
+
+    :param rule: the row of their limits.
+    """
+    reason = REASONS[code - 1]
     limit = dict(zip(LIMITS, found.limits[rule].tolist(), strict=True))
     if reason is Reason.NOT_FINITE:
         return "a finite value, or the stale marker"
@@ -253,7 +256,7 @@ def _said(found: Lookup, row: int, code: int, arrived: Millis | None) -> str:
         return f"time from 1970 on{said}"
     if reason is Reason.IN_THE_FUTURE:
         return f"time before 2200{_until(limit['skew'], 'at most {} after it arrived', arrived)}"
-    return found.detail.get(row, found.says[rule])
+    return found.says[rule]
 
 
 def _until(limit: float, text: str, arrived: Millis | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -15,28 +16,33 @@ from watchkeeper.contracts._kernel import CODE, Codes
 from watchkeeper.contracts._rules import RULES_MAX, Index, Rule, bad_name, entity_kind
 from watchkeeper.key_table import KeyTable
 from watchkeeper.model import KEYS, Floats, Reason, Rows
+from watchkeeper.slots import grown
 
 LIMITS = ("scale", "offset", "low", "high", "max_age", "skew")  # columns of Lookup.limits
+FOR_NOW = "no more new series from this sender for now"
 Allow = Callable[[int], int]  # how many of so many new series the sender may add now
+Kind = tuple[str, str, str]  # of series: entity type, metric and attributes as offered
+TOO_MANY = CODE[Reason.TOO_MANY_SERIES]
+limits_of = attrgetter(*LIMITS)
 
 
 class Found(NamedTuple):
     """The rules of the rows of some keys."""
 
-    rules: list[Rule]
+    kinds: list[Kind]
+    rules: list[Rule]  # of each kind
     rule: npt.NDArray[np.int64]  # row of keys -> position in rules
     refused: Codes  # row of keys -> reason code; 0: none
-    detail: dict[int, str]  # row -> what a refused name should be; rules hold the others'
+    detail: dict[int, str]  # row -> what a refused series should be; rules hold the others'
 
 
 class Lookup(NamedTuple):
     """The same as columns, and the canonical keys that the offered ones stand for."""
 
-    limits: Floats  # [rules, len(LIMITS)]
-    says: list[str]  # of each rule, what it expects of a series it refuses
+    limits: Floats  # [kinds of limits, len(LIMITS)]
+    says: list[str]  # of each, what it expects of a series it refuses
     rule: Rows  # row of offered keys -> row of limits
     refused: Codes
-    detail: dict[int, str]
     keys: pa.RecordBatch | KeyTable  # canonical
     canonical: Rows | None  # row of offered keys -> row of `keys`; None: the same row
 
@@ -50,8 +56,7 @@ class Known:
 
     def __init__(self, contracts: Sequence[Contract]) -> None:
         self.index = Index(contracts)
-        self._rules: dict[tuple[str, str, str], Rule] = {}
-        self._entities: dict[str, tuple[str, str]] = {}
+        self._rules: dict[Kind, Rule] = {}
         self._latest: tuple[pa.RecordBatch, Lookup] | None = None
         self._tables: WeakKeyDictionary[KeyTable, _Tabled] = WeakKeyDictionary()
         self._held = [_Held() for _ in self.index.contracts]
@@ -70,7 +75,7 @@ class Known:
             tabled = self._tables.get(keys)
             if tabled is None:
                 tabled = self._tables[keys] = _Tabled()
-            if tabled.refused_for_now:
+            if tabled.waiting:
                 self._ask_again(tabled, allow)
             if len(keys) > len(tabled.keys):
                 tabled.extend(*self._admitted(keys.since(len(tabled.keys)), allow))
@@ -78,34 +83,32 @@ class Known:
         latest = self._latest
         if latest is not None and latest[0].equals(keys):
             return latest[1]
-        found, _, canonical, rows = self._admitted(keys)
-        limits = np.array([[getattr(r, name) for name in LIMITS] for r in found.rules], np.float64)
-        lookup = Lookup(
-            limits.reshape(-1, len(LIMITS)),
-            [rule.detail for rule in found.rules],
-            found.rule.astype(np.uint32),
-            found.refused,
-            found.detail,
-            canonical,
-            rows,
-        )
+        found, canonical, rows = self._admitted(keys)
+        kinds = _Kinds()
+        rule = kinds.detailed(kinds.of_rules(found), found.detail)
+        lookup = Lookup(kinds.limits(), kinds.says(), rule, found.refused, canonical, rows)
         self._latest = (keys, lookup)
         return lookup
 
-    def rule(self, kind: str, metric: str, attributes: str) -> Rule:
-        """Return what holds for one kind of series."""
-        key = (kind, metric, attributes)
-        found = self._rules.get(key)
-        if found is None:
-            if len(self._rules) >= RULES_MAX:
-                self._rules.clear()
-            found = self._rules[key] = self.index.rule(*key)
-        return found
-
     def find(self, keys: pa.RecordBatch) -> Found:
         """Return the rules of `keys`, whatever the limits on series."""
+        found = self._looked_up(keys)
+        self._remember(found, range(len(found.rules)))
+        return found
+
+    def _remember(self, found: Found, which: Iterable[int]) -> None:
+        """Keep rules, so that they need not be made again for the next series of their kind."""
+        for number in which:
+            kind = found.kinds[number]
+            if kind not in self._rules:
+                if len(self._rules) >= RULES_MAX:
+                    self._rules.clear()
+                self._rules[kind] = found.rules[number]
+
+    def _looked_up(self, keys: pa.RecordBatch) -> Found:
+        """Return the rules of `keys`, made where they are not remembered."""
         entity, metric, attributes = (keys[name].dictionary_encode() for name in KEYS.names)
-        entities = [self._entity(one) for one in entity.dictionary.to_pylist()]
+        entities = [_entity(one) for one in _texts(entity.dictionary)]
         kinds = list(dict.fromkeys(kind for kind, _ in entities))
         number = {kind: n for n, kind in enumerate(kinds)}
         of_entity = np.array([number[kind] for kind, _ in entities], np.int64)
@@ -114,43 +117,37 @@ class Known:
             (_codes(metric), len(metric.dictionary)),
             (_codes(attributes), len(attributes.dictionary)),
         )
-        metrics, texts = metric.dictionary.to_pylist(), attributes.dictionary.to_pylist()
-        rules = [
-            self.rule(kinds[k], metrics[m], texts[a])
+        metrics, texts = _texts(metric.dictionary), _texts(attributes.dictionary)
+        kind = [
+            (kinds[k], metrics[m], texts[a])
             for k, m, a in _split(combined.dictionary, len(metrics), len(texts))
         ]
+        rules = [self._rules.get(one) or self.index.rule(*one) for one in kind]
         rule = _codes(combined)
         refused = np.array([CODE[r.reason] if r.reason else 0 for r in rules], np.uint8)[rule]
         detail = self._long_names(entity, entities, rules, rule, refused)
-        return Found(rules, rule, refused, detail)
+        return Found(kind, rules, rule, refused, detail)
 
     def _admitted(
         self, keys: pa.RecordBatch, allow: Allow | None = None
-    ) -> tuple[Found, list[int], pa.RecordBatch, Rows | None]:
-        """Return the rules, the rows not allowed in for now, and the canonical keys with rows."""
-        found = self.find(keys)
+    ) -> tuple[Found, pa.RecordBatch, Rows | None]:
+        """Return the rules, and the canonical keys with rows.
+
+        The rule of a series that is one too many is made again when the series is met again: a
+        flood of them leaves nothing here.
+        """
+        found = self._looked_up(keys)
         canonical, rows = _canonical(keys, found.rules, found.rule)
-        return found, self._admit(found, canonical, rows, allow), canonical, rows
+        self._admit(found, canonical, rows, allow)
+        self._remember(found, set(found.rule[found.refused != TOO_MANY].tolist()))
+        return found, canonical, rows
 
     def _ask_again(self, tabled: _Tabled, allow: Allow | None) -> None:
         """Take in some of the series that were one too many for their sender before."""
-        rows = tabled.refused_for_now
-        allowed = len(rows) if allow is None else allow(len(rows))
+        allowed = tabled.waiting if allow is None else allow(tabled.waiting)
         if allowed:
-            now, tabled.refused_for_now = rows[:allowed], rows[allowed:]
-            found, *_ = self._admitted(tabled.keys.take(np.array(now, np.uint32)))
-            tabled.replace(now, found)
-
-    def _entity(self, entity: str) -> tuple[str, str]:
-        """Return the type of an entity and what is wrong with its name."""
-        found = self._entities.get(entity)
-        if found is None:
-            if len(self._entities) >= RULES_MAX:
-                self._entities.clear()
-            kind = entity_kind(entity)
-            wrong = bad_name(entity, 4096) if kind else "an entity is type:name"
-            found = self._entities[entity] = (kind, wrong)
-        return found
+            rows = tabled.first_waiting(allowed)
+            tabled.replace(rows, self._admitted(tabled.keys.take(rows))[0])
 
     def _long_names(
         self,
@@ -163,7 +160,7 @@ class Known:
         """Refuse rows whose entity has a bad name; return what each should be."""
         codes = _codes(entity)
         wrong = np.array([bool(text) for _, text in entities], bool)
-        length = np.array([len(one) for one in entity.dictionary.to_pylist()], np.int64)
+        length = np.array([len(one) for one in _texts(entity.dictionary)], np.int64)
         limit = np.array([r.name_max for r in rules], np.int64)
         if not len(codes):
             return {}
@@ -176,85 +173,125 @@ class Known:
 
     def _admit(
         self, found: Found, canonical: pa.RecordBatch, row_of: Rows | None, allow: Allow | None
-    ) -> list[int]:
-        """Count the accepted series of each contract and refuse those beyond a limit.
-
-        :return: the rows that `allow` did not let in.
-        """
+    ) -> None:
+        """Count the accepted series of each contract and refuse those beyond a limit."""
         good = found.refused == 0
         contract = np.array([r.contract for r in found.rules], np.int64)[found.rule]
-        entities = canonical["entity"].to_pylist()
-        waiting: list[int] = []
+        entities = _texts(canonical["entity"])
         for number, held in enumerate(self._held):
             limit = self.index.contracts[number].series_max
             rows = np.flatnonzero(good & (contract == number))
             keys = (rows if row_of is None else row_of[rows]).tolist()
-            named = [
+            new = [
                 (row, entities[key], found.rules[rule])
                 for row, rule, key in zip(
                     rows.tolist(), found.rule[rows].tolist(), keys, strict=True
                 )
+                if not held.has(entities[key], found.rules[rule])
             ]
-            new = [one for one in named if not held.has(*one[1:])]
             allowed = len(new) if allow is None or not new else allow(len(new))
-            for row, _, _ in new[allowed:]:
-                found.refused[row] = CODE[Reason.TOO_MANY_SERIES]
-                found.detail[row] = "no more new series from this sender for now"
-                waiting.append(row)
+            beyond = dict.fromkeys((row for row, _, _ in new[allowed:]), FOR_NOW)
             for row, entity, rule in new[:allowed]:
                 if not held.admits(entity, rule, limit):
-                    found.refused[row] = CODE[Reason.TOO_MANY_SERIES]
-                    found.detail[row] = f"at most {limit} series"
-        return waiting
+                    beyond[row] = f"at most {limit} series"
+            found.refused[list(beyond)] = TOO_MANY
+            found.detail.update(beyond)
+
+
+class _Kinds:
+    """The kinds of limits there are, each with what it says of a series that it refuses."""
+
+    def __init__(self) -> None:
+        self._number: dict[tuple[float | str, ...], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._number)
+
+    def of_rules(self, found: Found) -> Rows:
+        """Return the number of each row's rule."""
+        numbers = [
+            self._number.setdefault((*limits_of(rule), rule.detail), len(self._number))
+            for rule in found.rules
+        ]
+        return np.array(numbers, np.uint32)[found.rule]
+
+    def saying(self, rows: Rows, text: str) -> Rows:
+        """Return the numbers of the same limits as some rows have, which say `text`."""
+        kinds = list(self._number)
+        distinct, whose = np.unique(rows, return_inverse=True)
+        numbers = [
+            self._number.setdefault((*kinds[number][:-1], text), len(self._number))
+            for number in distinct.tolist()
+        ]
+        return np.array(numbers, np.uint32)[whose]
+
+    def detailed(self, rows: Rows, detail: Mapping[int, str]) -> Rows:
+        """Return the numbers of rows, some of which say something else than their rules do."""
+        texts = np.array(list(detail.values()), object)
+        which = np.array(list(detail), np.int64)
+        for text in dict.fromkeys(detail.values()):
+            told = which[texts == text]
+            rows[told] = self.saying(rows[told], text)
+        return rows
+
+    def limits(self) -> Floats:
+        """Return LIMITS of each."""
+        limits = np.array([kind[:-1] for kind in self._number], np.float64)
+        return limits.reshape(-1, len(LIMITS))
+
+    def says(self) -> list[str]:
+        """Return what each says of a series it refuses."""
+        return [str(kind[-1]) for kind in self._number]
 
 
 class _Tabled:
-    """The columns kept beside one key table: a few kinds of limits, and one number a row."""
+    """The columns kept beside one key table: a few kinds of limits, and one number a row.
+
+    A series that is refused has its number and its reason here like any other, and nothing more.
+    """
 
     def __init__(self) -> None:
         self.keys = KeyTable(KEYS)  # canonical, row for row
-        self._numbers: dict[tuple[float | str, ...], int] = {}
-        self._limits, self._says = np.empty((0, len(LIMITS))), list[str]()
+        self.waiting = 0  # how many rows their sender may not add yet
+        self._kinds = _Kinds()
+        self._limits, self._says = self._kinds.limits(), self._kinds.says()
+        self._waits = np.empty(0, bool)  # of each kind of limits, whether its rows do
         self._rule = np.empty(0, np.uint32)
         self._refused = np.empty(0, np.uint8)
-        self._detail: dict[int, str] = {}
-        self.refused_for_now: list[int] = []  # rows their sender may not add yet
 
-    def extend(
-        self, found: Found, waiting: Sequence[int], canonical: pa.RecordBatch, rows: Rows | None
-    ) -> None:
+    def extend(self, found: Found, canonical: pa.RecordBatch, rows: Rows | None) -> None:
         """Take in the rows that the table has more than at the last look."""
         first, count = len(self.keys), len(found.rule)
-        numbers = [
-            self._numbers.setdefault(
-                (*(float(getattr(rule, name)) for name in LIMITS), rule.detail), len(self._numbers)
-            )
-            for rule in found.rules
-        ]
         self.keys.add(canonical if rows is None else canonical.take(pa.array(rows)))
-        if len(self._limits) < len(self._numbers):
-            self._limits = np.array([key[: len(LIMITS)] for key in self._numbers], np.float64)
-            self._says = [str(key[-1]) for key in self._numbers]
         if first + count > len(self._rule):
-            self._rule = np.resize(self._rule, 2 * (first + count))
-            self._refused = np.resize(self._refused, 2 * (first + count))
-        self._rule[first : first + count] = np.array(numbers, np.uint32)[found.rule]
-        self._refused[first : first + count] = found.refused
-        self._detail |= {first + row: text for row, text in found.detail.items()}
-        self.refused_for_now += [first + row for row in waiting]
+            self._rule = grown(self._rule, 2 * (first + count))
+            self._refused = grown(self._refused, 2 * (first + count))
+        self._set(slice(first, first + count), self._kinds.of_rules(found), found)
 
-    def replace(self, rows: Sequence[int], found: Found) -> None:
-        """Say anew of some rows whether they are refused."""
-        for row, refused in zip(rows, found.refused.tolist(), strict=True):
-            self._refused[row] = refused
-            self._detail.pop(row, None)
-        self._detail |= {rows[n]: text for n, text in found.detail.items()}
+    def first_waiting(self, count: int) -> Rows:
+        """Return the first rows that their sender may not add yet."""
+        waiting = np.flatnonzero(self._waits[self._rule[: len(self.keys)]])
+        return waiting[:count].astype(np.uint32)
+
+    def replace(self, rows: Rows, found: Found) -> None:
+        """Say anew of some rows that waited whether they are refused. Their limits stay.
+
+        What was found is of the canonical keys; the values still come as they are offered.
+        """
+        self.waiting -= len(rows)
+        self._set(rows, self._kinds.saying(self._rule[rows], ""), found)
+
+    def _set(self, where: slice | Rows, rules: Rows, found: Found) -> None:
+        numbers = self._kinds.detailed(rules, found.detail)
+        if len(self._limits) < len(self._kinds):
+            self._limits, self._says = self._kinds.limits(), self._kinds.says()
+            self._waits = np.array([text == FOR_NOW for text in self._says])
+        self._rule[where], self._refused[where] = numbers, found.refused
+        self.waiting += int(self._waits[numbers].sum())
 
     def lookup(self) -> Lookup:
         """Return the columns as they are now; those of rows beyond the table mean nothing."""
-        return Lookup(
-            self._limits, self._says, self._rule, self._refused, self._detail, self.keys, None
-        )
+        return Lookup(self._limits, self._says, self._rule, self._refused, self.keys, None)
 
 
 class _Held:
@@ -284,6 +321,18 @@ class _Held:
         entities.add(self._texts.setdefault(entity, entity))
         self._count += 1
         return True
+
+
+def _entity(entity: str) -> tuple[str, str]:
+    """Return the type of an entity and what is wrong with its name."""
+    kind = entity_kind(entity)
+    return kind, bad_name(entity, 4096) if kind else "an entity is type:name"
+
+
+def _texts(column: pa.Array) -> list[str]:
+    """Return a column of texts, in a third of the time that pyarrow takes for it."""
+    texts: list[str] = column.to_numpy(zero_copy_only=False).tolist()
+    return texts
 
 
 def _codes(encoded: Any) -> npt.NDArray[np.int64]:

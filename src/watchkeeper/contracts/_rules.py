@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from watchkeeper.contracts._catalogue import WEIGHTS, Alias, Contract, Metric, plain_unit
+from watchkeeper.contracts._catalogue import ANY, WEIGHTS, Alias, Contract, Metric, plain_unit
 from watchkeeper.model import Reason, attributes_text
 
 REASONS = tuple(Reason)
@@ -79,6 +79,7 @@ class Index:
 
     def __init__(self, contracts: Sequence[Contract]) -> None:
         self.contracts = tuple(contracts)
+        self._kinds = [None if ANY in one.entities else set(one.entities) for one in contracts]
         self._spelled: list[dict[str, list[Spelled]]] = []
         for contract in self.contracts:
             names: dict[str, list[Spelled]] = {}
@@ -95,7 +96,7 @@ class Index:
             return _refused(
                 metric, attributes, Reason.BAD_NAME, "attributes are a JSON object of texts"
             )
-        speaking = [n for n, one in enumerate(self.contracts) if one.speaks_of(kind)]
+        speaking = [n for n, kinds in enumerate(self._kinds) if kinds is None or kind in kinds]
         for number in speaking:
             ways = self._spelled[number].get(metric)
             found = ways and self._known(number, ways, metric, given)
@@ -223,6 +224,8 @@ def _holds(where: Mapping[str, str | tuple[str, ...]], given: Mapping[str, str])
 
 
 def _attributes(text: str) -> dict[str, str] | None:
+    if text == "{}":
+        return {}
     try:
         found = json.loads(text)
     except ValueError:

@@ -45,6 +45,7 @@ JUDGED = frozenset({
     Reason.UNKNOWN_METRIC,
 })  # fmt: skip
 
+SHARES = 4  # of a tenant's series, as many as a decoder remembers, taken in or refused
 FAULTS = 20  # refused records that an answer names
 
 
@@ -83,7 +84,8 @@ class Limits:
     :param labels: labels of one series.
     :param name: bytes of a label's or a metric's name.
     :param value: bytes of a label's value.
-    :param known: series a decoder remembers; beyond, it forgets all and learns anew.
+    :param known: series a decoder remembers; beyond, it forgets all and learns anew. Where four
+        times `tenant_series` (or a request's `series`) is less, that holds.
     :param waiting: bytes of requests that are not durable yet, of all clients together.
     :param memory: bytes that the whole process may hold before clients are asked to wait; 0 for
         four fifths of what the machine or its control group allows.
@@ -106,6 +108,15 @@ class Limits:
     tenant_series: int = 1_000_000
     tenant_new_series: int = 200_000
     tenant_samples: int = 0
+
+    @property
+    def remembered(self) -> int:
+        """How many series a decoder remembers: at most `known`, or a few times what a tenant may.
+
+        Those a tenant may not have are remembered too, so that one who keeps sending them costs
+        little. One who keeps inventing them fills no more memory than its share is worth.
+        """
+        return min(self.known, max(self.series, SHARES * self.tenant_series))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Series:
     def __init__(self, limits: Limits, identity: Identity, otherwise: str, first: bytes) -> None:
         self._limits, self._identity, self._otherwise = limits, identity, otherwise
         seed = int.from_bytes(hashlib.sha256(first).digest()[:8], "little")
-        self._blocks, self._names = Seen(limits.known), Seen(limits.known)
+        self._blocks, self._names = Seen(limits.remembered), Seen(limits.remembered)
         self._pairs = Pairs(seed)
         self.table = KeyTable(KEYS)
         self.refused: dict[int, Refused] = {}  # by number of the pair
@@ -52,7 +52,7 @@ class Series:
     @property
     def full(self) -> bool:
         """Whether it is time to forget all and begin anew."""
-        many = self._pairs.count > self._limits.known
+        many = self._pairs.count > self._limits.remembered
         return many or self._blocks.full or self._names.full
 
     @property

@@ -85,6 +85,15 @@ class Seen:
         """Return the bytes of a block."""
         return self._text[self._ends[number] : self._ends[number + 1]].tobytes()
 
+    def blocks(self, numbers: Rows) -> tuple[Bytes, Places]:
+        """Return the bytes of blocks one behind the other, and where each begins and ends."""
+        at = numbers.astype(np.int64)
+        ends: Places = np.zeros(len(at) + 1, dtype=np.int64)
+        np.cumsum(self._ends[at + 1] - self._ends[at], out=ends[1:])
+        text: Bytes = np.empty(int(ends[-1]), dtype=np.uint8)
+        _gather(self._text, self._ends, at, text)
+        return text, ends
+
     def _arrange_anew(self, data: Bytes) -> None:
         digest = hashlib.blake2b(data.tobytes(), digest_size=8, salt=self._seed.tobytes()).digest()
         self._seed = np.frombuffer(digest, dtype=np.uint64)[0]
@@ -297,6 +306,15 @@ def place(slot: Rows, numbers: Rows, rows: Rows, out: Rows) -> tuple[Rows, int]:
             row += np.uint32(1)
         out[n] = row
     return wanted[:asked], without
+
+
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def _gather(text: Bytes, ends: Places, numbers: Places, out: Bytes) -> None:
+    to = 0
+    for number in numbers:
+        for k in range(ends[number], ends[number + 1]):
+            out[to] = text[k]
+            to += 1
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)

@@ -247,7 +247,7 @@ class _Decoder:
 
     def _forget_if_full(self) -> None:
         nodes, size = len(self._tree), self._tree.size
-        known = self._limits.known
+        known = self._limits.remembered
         if len(self._table) > known or nodes > 2 * known or size > BYTES_KNOWN * known:
             self._forget()
 

@@ -43,7 +43,7 @@ from watchkeeper.receivers import (
     refusal,
     told,
 )
-from watchkeeper.receivers._labels import UNREAD, Refused, longest, read, shown
+from watchkeeper.receivers._labels import UNREAD, Refused, longest, read, read_all, shown
 from watchkeeper.receivers._seen import REFUSED, Seen, place
 from watchkeeper.receivers._symbols import written_out
 from watchkeeper.receivers._unpack import unpacked_array
@@ -131,8 +131,9 @@ def _label(name: bytes, value: bytes) -> bytes:
 
 
 FIRST, SECOND = 1, 5  # the field that holds a series
-_NAMED = [_label(b"__name__", b"up") + _label(b"job", job) for job in (b"a", b"b")]
-_SYMBOLS = b"".join(_field(4, word) for word in (b"", b"__name__", b"up", b"job", b"a", b"b"))
+_JOBS = (b"a", "é".encode())  # one that is read at a glance, and one that is not
+_NAMED = [_label(b"__name__", b"up") + _label(b"job", job) for job in _JOBS]
+_SYMBOLS = b"".join(_field(4, word) for word in (b"", b"__name__", b"up", b"job", *_JOBS))
 _REFERRED = [_field(1, b"\x01\x02\x03\x04"), _field(1, b"\x01\x02\x03\x05")]
 _SAMPLE = _field(2, b"\x09" + bytes(8) + b"\x10\x80\xd0\x95\xff\xbc\x31")  # 0, late in 2023
 
@@ -243,13 +244,13 @@ class _Decoder:
 
     def __init__(self, name: str, limits: Limits, identity: Identity) -> None:
         self._name, self._limits, self._identity = name, limits, identity
-        self._seen, self._table = Seen(limits.known), KeyTable(KEYS)
+        self._seen, self._table = Seen(limits.remembered), KeyTable(KEYS)
 
     def decode(self, delivery: Delivery) -> Batch | None:
         """Return the samples of a request, good or not; None when it has none."""
         version, data = _unpacked(delivery, self._limits)
         if self._seen.full:
-            self._seen, self._table = Seen(self._limits.known), KeyTable(KEYS)
+            self._seen, self._table = Seen(self._limits.remembered), KeyTable(KEYS)
         again = self._again(data, delivery) if version == 1 else None
         return again if again is not None else self._read(data, version, delivery)
 
@@ -318,17 +319,15 @@ class _Decoder:
     def _learn(self, wanted: Rows) -> None:
         """Read the labels of blocks not asked for so far, and give them rows of the table."""
         keys, at = list[Key](), len(self._table)
-        rows = self._seen.rows
-        for place_of in wanted.tolist():
-            try:
-                metric, labels = read(self._seen.block(place_of >> 1), self._limits)
-            except Refused:
+        rows, otherwise = self._seen.rows, f"source:{self._name}"
+        named = read_all(self._seen, wanted >> np.uint32(1), self._limits)
+        for place_of, labels in zip(wanted.tolist(), named, strict=True):
+            if labels is None:
                 rows[place_of] = REFUSED
                 continue
             rows[place_of] = at + len(keys)
             for suffix in ("_count", "_sum") if place_of & 1 else ("",):
-                otherwise = f"source:{self._name}"
-                keys.append(self._identity.key(metric + suffix, labels, otherwise))
+                keys.append(self._identity.key(labels[0] + suffix, labels[1], otherwise))
         if keys:
             columns = [pa.array(each, pa.string()) for each in zip(*keys, strict=True)]
             self._table.add(pa.RecordBatch.from_arrays(columns, schema=KEYS))
