@@ -47,7 +47,7 @@ test: dev ## run the tests and hold the coverage floors
 	  --junitxml=build/junit.xml
 
 test-nightly: dev ## run the long tests too, and the others for longer
-	@WATCHKEEPER_LIVES=400 WATCHKEEPER_EXAMPLES=100 WATCHKEEPER_CUTS=1000 WATCHKEEPER_GREED=1000000 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	@WATCHKEEPER_LIVES=400 WATCHKEEPER_EXAMPLES=100 WATCHKEEPER_CUTS=1000 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 fuzz: dev ## look for new faults in what reads what others wrote, for 60 s in all (FUZZ=seconds)
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ)
