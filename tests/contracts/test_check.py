@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchkeeper.contracts import Known, check, read, traits
@@ -398,6 +398,7 @@ def outcome(checked):
     return accepted, refused
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(ROWS, max_size=12), max_size=4))
 def test_a_table_of_keys_changes_no_answer(batches):
     table, number = KeyTable(KEYS), {}

@@ -150,4 +150,4 @@ def _before(text: Bytes, start: Int, stop: Int, other: Int, end: Int) -> bool:
     for k in range(min(stop - start, end - other)):
         if text[start + k] != text[other + k]:
             return bool(text[start + k] < text[other + k])
-    return stop - start < end - other
+    return bool(stop - start < end - other)
