@@ -196,10 +196,9 @@ class Intake:
         :raises StoreFull: nothing was stored; requests were told to come again, batches wait on.
         :raises StoreError: the journal takes no more; everybody was told.
         """
-        if not self._waited(timeout):
+        if not self._gathering.wait(timeout):
             self._look_for_room()
             return False
-        self._gathering.wait()
         with self._witnessed() as work:
             items = self._taken()
             return self._made_durable(items, work.context) if items else False
@@ -262,16 +261,9 @@ class Intake:
         with self._changed:
             if not self._over:
                 self._items.append(item)
-                self._changed.notify()
+                self._gathering.came()
                 return
         self._tell(item, Overloaded(self._over, retry_after=AGAIN))
-
-    def _waited(self, timeout: float) -> bool:
-        """Return whether something waits, after waiting for it a while."""
-        with self._changed:
-            if not self._items:
-                self._changed.wait(timeout)
-            return bool(self._items)
 
     def _taken(self) -> list[_Item]:
         """Return decoded items for one round, in order of arrival."""

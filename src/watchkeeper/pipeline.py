@@ -48,6 +48,7 @@ from watchkeeper.stopwatch import Stopwatch
 
 READ_AHEAD = 256  # entries asked of the journal at once
 TOGETHER = 16_384  # samples scored in one at most, of entries that wait
+IN_ORDER = 65_536  # the same of entries that follow each other by series, so that nothing is sorted
 CHECKPOINT_EVERY = Millis(60_000)
 
 
@@ -176,7 +177,7 @@ class Decider:
         self._commit()
         for entry in self._journal.read(self.fold.offset, limit):
             size += entry.samples.num_rows
-            if run and (size > TOGETHER or not self._follows(run[-1], entry)):
+            if run and not self._joins(run[-1], entry, size):
                 self._take(run)
                 size, run = entry.samples.num_rows, []
             if not run:
@@ -189,12 +190,19 @@ class Decider:
             self._take(run)
         return count
 
-    def _follows(self, last: Entry, entry: Entry) -> bool:
-        """Return whether two entries may be scored in one: nothing else happens between them."""
-        return not (last.controls or entry.controls or self.fold.due(entry))
+    def _joins(self, last: Entry, entry: Entry, size: int) -> bool:
+        """Return whether an entry may be scored in one with those before it, and is worth it.
+
+        It may if nothing else happens between them.
+
+        :param last: the one right before it. :param size: samples of all of them.
+        """
+        if last.controls or entry.controls or self.fold.due(entry):
+            return False
+        return size <= (IN_ORDER if _follows(last, entry) else TOGETHER)
 
     def _take(self, run: Sequence[Entry]) -> None:
-        """Score entries in one: small ones cost by the dozen what one costs."""
+        """Score entries in one: what an entry costs beside its samples is paid once."""
         before = self.fold.rulebook
         with self._spent("score"), self._witness.scoring(run):
             observed = self.fold.take(*run)
@@ -390,6 +398,12 @@ def entries(journal: Journal, after: Offset | None = None) -> Iterator[Entry]:
         if last == after:
             return
         after = last
+
+
+def _follows(last: Entry, entry: Entry) -> bool:
+    """Return whether all series of an entry come after those of the one before it."""
+    before, after = last.samples.column("series"), entry.samples.column("series")
+    return bool(len(before) and len(after) and before[-1].as_py() < after[0].as_py())
 
 
 def _differs(step: Step) -> VerifyError:

@@ -144,10 +144,20 @@ class Gathering:
         self._expected = len(offered) + len(self._waiting) if small else 0
         self._until = time.monotonic() + GATHER
 
-    def wait(self) -> None:
-        """Wait for whom the last round answered, a few milliseconds at most."""
+    def came(self) -> None:
+        """Wake whoever waits, unless more are expected; called with the lock held."""
+        if len(self._waiting) >= self._expected:
+            self._changed.notify()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for whom the last round answered, a few milliseconds at most; then for anybody.
+
+        :param timeout: seconds after which nobody is waited for. :return: whether anybody waits.
+        """
         with self._changed:
             while len(self._waiting) < self._expected:
                 left = self._until - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
-                    return
+                    break
+            self._expected = 0
+            return bool(self._waiting) or (self._changed.wait(timeout) and bool(self._waiting))

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from watchkeeper.detectors import Samples
 from watchkeeper.detectors._ensemble import Scores
-from watchkeeper.model import SAMPLES, Entry, Times, pick
+from watchkeeper.model import Entry, Times, pick
 
 PART = 16_384  # samples; fewer are scored before another thread has begun with its half
 
@@ -26,9 +25,9 @@ class Block(NamedTuple):
 
 def together(entries: Sequence[Entry]) -> Block:
     """Put the samples of entries together, at least one entry."""
-    table = pa.Table.from_batches([entry.samples for entry in entries], SAMPLES)
+    parts = [[column.to_numpy() for column in entry.samples.columns] for entry in entries]
     # copied, for a kernel that is handed what cannot be written to is compiled a second time
-    row, time, value = (np.array(table.column(name).to_numpy()) for name in SAMPLES.names)
+    row, time, value = (np.concatenate(column) for column in zip(*parts, strict=True))
     sizes = [entry.samples.num_rows for entry in entries]
     arrived = np.repeat(np.array([entry.arrived for entry in entries], np.int64), sizes)
     block = Block(Samples(row, time, arrived, value), np.repeat(np.arange(len(entries)), sizes))
@@ -46,8 +45,8 @@ def tell(sha256: Any, block: Block, scores: Scores) -> None:
         order = np.argsort(entry, kind="stable")
         columns, entry = [column[order] for column in columns], entry[order]
     columns = [np.ascontiguousarray(column) for column in columns]
-    ends = np.cumsum(np.bincount(entry)).tolist()
-    for begin, end in itertools.pairwise([0, *ends]):
+    starts = np.searchsorted(entry, np.arange(entry[-1] + 2)) if len(entry) else []
+    for begin, end in itertools.pairwise(starts):
         for column in columns:
             sha256.update(column[begin:end].data)
 

@@ -191,8 +191,8 @@ class Ensemble:
         traits = Traits(*map(_plain, traits))
         count = len(samples.row)
         value, onset = np.empty(count), np.empty(count)
-        out = np.full((4, count), np.nan)
-        out[3] = 0.0
+        out = np.empty((4, count))
+        out[:3], out[3] = np.nan, 0.0
         by = np.zeros(count, np.uint8)
         deadline = np.full(count, NO_DEADLINE, np.int64)
         for start in range(0, count, CHUNK):
