@@ -45,7 +45,8 @@ def tell(sha256: Any, block: Block, scores: Scores) -> None:
         order = np.argsort(entry, kind="stable")
         columns, entry = [column[order] for column in columns], entry[order]
     columns = [np.ascontiguousarray(column) for column in columns]
-    starts = np.searchsorted(entry, np.arange(entry[-1] + 2)) if len(entry) else []
+    numbers = np.arange(entry[-1] + 2) if len(entry) else entry
+    starts = np.searchsorted(entry, numbers).tolist()
     for begin, end in itertools.pairwise(starts):
         for column in columns:
             sha256.update(column[begin:end].data)
