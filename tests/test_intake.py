@@ -19,7 +19,7 @@ from watchkeeper.memory import SERIES
 from watchkeeper.model import Millis
 from watchkeeper.receivers import Delivery, Limits, Received
 from watchkeeper.receivers.influx import Influx
-from watchkeeper.traffic import Quota
+from watchkeeper.traffic import Gathering, Quota
 
 NOW = 1_700_000_000_000
 PLAIN = Plain()
@@ -130,6 +130,26 @@ def test_whom_a_small_round_answered_joins_who_came_meanwhile(journal, monkeypat
     assert not rounds.is_alive()
     assert second == again == [Received(offered=1, accepted=1)]
     assert journal.head() == 2
+
+
+def test_whoever_waits_is_woken_once_for_all_who_are_expected():
+    woken, waiting = [], [1]
+    changed = threading.Condition()
+    changed.notify = lambda: woken.append(len(waiting))
+    gathering = Gathering(changed, waiting)
+    gathering.ended([1])  # answered one, and another came meanwhile
+    with changed:
+        gathering.came()
+        waiting.append(2)
+        gathering.came()
+    assert woken == [2], "one alone is not what is waited for"
+    assert gathering.wait(0)
+    waiting.clear()
+    assert not gathering.wait(0)
+    waiting.append(3)
+    with changed:
+        gathering.came()
+    assert woken == [2, 1], "nobody is expected any more"
 
 
 def test_a_lone_sender_and_one_after_a_pause_wait_for_nobody(journal, monkeypatch):

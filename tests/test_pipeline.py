@@ -223,6 +223,31 @@ def test_entries_scored_in_one_say_what_each_would_have_said_alone(
     alone.close()
 
 
+def test_large_entries_are_scored_in_one_only_where_nothing_is_sorted(
+    stores, tmp_path_factory, rulebook, monkeypatch
+):
+    monkeypatch.setattr(pipeline, "TOGETHER", 3)
+    monkeypatch.setattr(pipeline, "IN_ORDER", 6)
+    alone = Stores(tmp_path_factory.mktemp("alone"), rulebook)
+    hosts = [f"host:{number}" for number in range(8)]
+    for one in (alone.begin(), stores.begin()):
+        for second in range(3):
+            at = START + 60 * second
+            for few in (hosts[:2], hosts[2:4], hosts[4:6], hosts[6:]):
+                one.offer([(host, CPU, at + 1, 0.2 + second / 10) for host in few], at + 2)
+        one.journal.note(Control("heartbeat", "test", "{}"), Millis(START + 50_000))
+    shown: list[list[int]] = []
+    decider = Decider(
+        stores.journal, stores.ledger, config.read_rulebook, ENGINE,
+        watch=lambda observed, _state: shown.append(observed.samples.row.tolist()),
+    )  # fmt: skip
+    drain(decider)
+    drain(alone.decider(), limit=1)
+    assert shown == [[0, 1, 2, 3, 4, 5], [6, 7]] * 3, "as many as are allowed, in order"
+    assert steps_of(stores) == steps_of(alone) != []
+    alone.close()
+
+
 def test_a_checkpoint_brings_back_exactly_what_a_replay_would(stores):
     telemetry(stores.begin(), seconds=40)
     decider = stores.decider()

@@ -43,7 +43,7 @@ log = structlog.get_logger("watchkeeper")
 
 HEARTBEAT = 1.0  # seconds without telemetry after which time itself is journalled
 PORTION = 64  # entries decided between looks at the clock
-GATHER = 0.1  # seconds in which entries gather that are then scored in one, where they can be
+GATHER = 0.05  # seconds in which entries gather that are then scored in one, where they can be
 RETRY = 2.0  # seconds before a failing source or a full ledger is tried again
 RETRY_FULL = 0.2  # the same of a full journal: clients wait for their refusal
 COMPLAIN = 60.0  # seconds between two lines of log about the same lasting trouble
