@@ -8,8 +8,8 @@ no other test is: what does not wait for a clock must pass at once.
 Longest first: the last test to end would otherwise run alone, with the other core idle. Those that
 mostly wait lead: one worker has them one after the other, and the cores are free for the others.
 
-Properties are not measured for coverage: they run the same lines a thousand times, at nearly twice
-the price, and what is covered is then what examples by name reach.
+Properties of what reads and writes are not measured for coverage: they run the same lines a
+thousand times, at nearly twice the price. Those of the pure families are: they are what holds them.
 
 A worker runs many tests. What one of them sets for the whole process is set back, so that none
 depends on which ran before.
@@ -29,6 +29,7 @@ PACED = {
     "test_cli.py", "test_collecting.py", "test_crash.py", "test_deployment.py", "test_reload.py",
     "test_service.py", "test_top.py",
 }  # fmt: skip
+READING = {"receivers", "simulate", "sources", "stores", "test_config.py", "test_journal.py"}
 LONG = (
     "integration", "test_minutes.py", "test_crash.py", "runbooks", "faults", "load", "browser",
     "fuzz",
@@ -39,9 +40,10 @@ HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 @pytest.hookimpl(trylast=True)  # hypothesis has marked its own by then
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path.relative_to(HERE).parts[0] in PACED:
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in PACED:
             item.add_marker(pytest.mark.flaky(reruns=2))
-        if item.get_closest_marker("hypothesis"):
+        if folder in READING and item.get_closest_marker("hypothesis"):
             item.add_marker(pytest.mark.no_cover)
     places = {name: place for place, name in enumerate(LONG)}
     items.sort(

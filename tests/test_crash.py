@@ -164,7 +164,7 @@ def at_work(house, child):
 
 def test_killed_at_random_moments_nothing_is_lost_or_counted_twice(house):
     """One life in five may end before it began to work; the others end while the feed grows."""
-    count = int(os.environ.get("WATCHKEEPER_LIVES", "50"))
+    count = int(os.environ.get("WATCHKEEPER_LIVES", "15"))
     chance = random.Random(20261122)
     print(f"{count} lives, seed 20261122")
     for life in range(count):

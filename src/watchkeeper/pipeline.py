@@ -20,15 +20,15 @@ from typing import NamedTuple
 
 from watchkeeper.actions import Action, receipt
 from watchkeeper.beginning import begun, named
-from watchkeeper.contracts import Allow, Contract, Known, check, joined
+from watchkeeper.contracts import Allow, Contract, Known, all_joined, check
 from watchkeeper.core import Concluded, Observed, checkpoint
+from watchkeeper.core.blocks import follows
 from watchkeeper.core.fold import Fold, Reread
 from watchkeeper.core.state import BEGINNING, State
 from watchkeeper.engines import Engine
 from watchkeeper.errors import ActionRefused, CorruptionError, VerifyError
 from watchkeeper.flags import CONTROL as FLIP
 from watchkeeper.journal import Journal
-from watchkeeper.key_table import KeyTable
 from watchkeeper.ledger import Ledger, step_link_body
 from watchkeeper.ledger._saver import Saver
 from watchkeeper.model import (
@@ -110,17 +110,8 @@ def ingest(
         ]
     if checked:
         with spent("journal"):
-            told(journal.append(_joined(checked)))
+            told(journal.append(all_joined(checked)))
     return checked
-
-
-def _joined(checked: Sequence[Checked]) -> list[Checked]:
-    """Put together what comes from one source over one table; the others stay as they are."""
-    groups: dict[tuple[str, int], list[Checked]] = {}
-    for number, one in enumerate(checked):
-        table = id(one.keys) if isinstance(one.keys, KeyTable) else -1 - number
-        groups.setdefault((one.source, table), []).append(one)
-    return [joined(group) for group in groups.values()]
 
 
 class Decider:
@@ -193,13 +184,11 @@ class Decider:
     def _joins(self, last: Entry, entry: Entry, size: int) -> bool:
         """Return whether an entry may be scored in one with those before it, and is worth it.
 
-        It may if nothing else happens between them.
-
         :param last: the one right before it. :param size: samples of all of them.
         """
         if last.controls or entry.controls or self.fold.due(entry):
-            return False
-        return size <= (IN_ORDER if _follows(last, entry) else TOGETHER)
+            return False  # something else happens between them
+        return size <= (IN_ORDER if follows(last, entry) else TOGETHER)
 
     def _take(self, run: Sequence[Entry]) -> None:
         """Score entries in one: what an entry costs beside its samples is paid once."""
@@ -398,12 +387,6 @@ def entries(journal: Journal, after: Offset | None = None) -> Iterator[Entry]:
         if last == after:
             return
         after = last
-
-
-def _follows(last: Entry, entry: Entry) -> bool:
-    """Return whether all series of an entry come after those of the one before it."""
-    before, after = last.samples.column("series"), entry.samples.column("series")
-    return bool(len(before) and len(after) and before[-1].as_py() < after[0].as_py())
 
 
 def _differs(step: Step) -> VerifyError:

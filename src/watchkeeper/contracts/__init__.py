@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from watchkeeper.contracts._catalogue import Alias, Contract, Conversion, Metric, Upcast, read
-from watchkeeper.contracts._check import check, joined, metrics_of, traits, tried
+from watchkeeper.contracts._check import all_joined, check, joined, metrics_of, traits, tried
 from watchkeeper.contracts._lookup import Allow, Known
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Known",
     "Metric",
     "Upcast",
+    "all_joined",
     "check",
     "contract_names",
     "joined",

@@ -84,6 +84,15 @@ def tried(contracts: Sequence[Contract], batch: Batch, arrived: Millis) -> Check
     return joined([check(contracts, one, arrived, live=False) for one in (batch, turned)])
 
 
+def all_joined(checked: Sequence[Checked]) -> list[Checked]:
+    """Put together what comes from one source over one table; the others stay as they are."""
+    groups: dict[tuple[str, int], list[Checked]] = {}
+    for number, one in enumerate(checked):
+        table = id(one.keys) if isinstance(one.keys, KeyTable) else -1 - number
+        groups.setdefault((one.source, table), []).append(one)
+    return [joined(group) for group in groups.values()]
+
+
 def joined(group: Sequence[Checked]) -> Checked:
     """Return checked batches of one source over one table as one, which arrived with the last."""
     if len(group) == 1:

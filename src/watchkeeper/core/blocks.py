@@ -37,6 +37,12 @@ def together(entries: Sequence[Entry]) -> Block:
     return Block(pick(block.samples, order), block.entry[order])
 
 
+def follows(last: Entry, entry: Entry) -> bool:
+    """Return whether all series of an entry come after those of another: nothing is sorted."""
+    before, after = last.samples.column("series"), entry.samples.column("series")
+    return bool(len(before) and len(after) and before[-1].as_py() < after[0].as_py())
+
+
 def tell(sha256: Any, block: Block, scores: Scores) -> None:
     """Hash what was scored and how, entry by entry: which were put together does not show."""
     columns: list[npt.NDArray[Any]] = [block.samples.row, block.samples.time, *scores[:6]]

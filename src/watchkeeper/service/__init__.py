@@ -84,9 +84,8 @@ class Service:
         self.features = Switchboard(lambda: self.house.rulebook.flags)
         self.cutter = Cutter(house.journal, house.ledger, lambda: self.house.retention)
         self._complained: dict[str, float] = {}
-        self._stages = {
-            name: threading.Event() for name in ("collect", "ingest", "decide")
-        }  # set when the stage has finished
+        stages = ("collect", "ingest", "decide")  # set when the stage has finished
+        self._stages = {name: threading.Event() for name in stages}
 
     def run(self) -> int:
         """Recover, run until stopped, drain in flow order; return the exit code."""
@@ -344,13 +343,12 @@ class Service:
                 self._degrade(error)
                 break
             self.progress.entries += done
-            if decider.fold.state is not None:
-                self.progress.decided = decider.fold.state.offset
-                self.progress.tick = decider.fold.state.tick
-                self.progress.series = len(decider.fold.state.series.entity)
+            if (state := decider.fold.state) is not None:
+                self.progress.decided, self.progress.tick = state.offset, state.tick
+                self.progress.series = len(state.series.entity)
+            if done == 0 and finished:
+                break
             if done == 0:
-                if finished:
-                    break
                 self._journalled.wait(0.5)
             if done < PORTION:
                 self._stages["ingest"].wait(GATHER)
@@ -387,9 +385,8 @@ class Service:
                 self._fail(name, error)
             except Exception as error:
                 log.exception("stage_broke", thread=name)
-                self._fail(
-                    name, StoreError(f"{name}: {error!r}", hint="this is a bug; see the log")
-                )
+                broken = StoreError(f"{name}: {error!r}", hint="this is a bug; see the log")
+                self._fail(name, broken)
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         thread.start()
