@@ -8,8 +8,9 @@ no other test is: what does not wait for a clock must pass at once.
 Longest first: the last test to end would otherwise run alone, with the other core idle. Those that
 mostly wait lead: one worker has them one after the other, and the cores are free for the others.
 
-Properties of what reads and writes are not measured for coverage: they run the same lines a
-thousand times, at nearly twice the price. Those of the pure families are: they are what holds them.
+Measuring coverage makes Python nearly twice as dear. Properties of what reads and writes are not
+measured: they run the same lines a thousand times (those of the pure families are, for they are
+what holds them). Nor are whole programs under load or in trouble: what they run, others run too.
 
 A worker runs many tests. What one of them sets for the whole process is set back, so that none
 depends on which ran before.
@@ -22,12 +23,17 @@ from pathlib import Path
 
 import pytest
 import structlog
+from tests.lives import MEASURING
 
 HERE = Path(__file__).parent
 PACED = {
     "browser", "faults", "integration", "load", "observe", "runbooks", "sources",
     "test_cli.py", "test_collecting.py", "test_crash.py", "test_deployment.py", "test_reload.py",
     "test_service.py", "test_top.py",
+}  # fmt: skip
+UNMEASURED = {
+    "browser", "faults", "fuzz", "integration", "load", "runbooks", "test_canary.py",
+    "test_crash.py", "test_deployment.py", "test_tutorial.py",
 }  # fmt: skip
 READING = {"receivers", "simulate", "sources", "stores", "test_config.py", "test_journal.py"}
 LONG = (
@@ -43,7 +49,8 @@ def pytest_collection_modifyitems(items):
         folder = item.path.relative_to(HERE).parts[0]
         if folder in PACED:
             item.add_marker(pytest.mark.flaky(reruns=2))
-        if folder in READING and item.get_closest_marker("hypothesis"):
+        drawn = item.get_closest_marker("hypothesis")
+        if folder in UNMEASURED or (folder in READING and drawn):
             item.add_marker(pytest.mark.no_cover)
     places = {name: place for place, name in enumerate(LONG)}
     items.sort(
@@ -51,6 +58,18 @@ def pytest_collection_modifyitems(items):
             places.get(part, len(LONG)) for part in item.path.relative_to(HERE).parts
         )
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Have nothing measured that an unmeasured test starts, nor what its fixtures start."""
+    kept = {}
+    if item.get_closest_marker("no_cover"):
+        kept = {name: os.environ.pop(name) for name in MEASURING if name in os.environ}
+    try:
+        return (yield)
+    finally:
+        os.environ.update(kept)
 
 
 @pytest.fixture(autouse=True)
