@@ -10,7 +10,8 @@ mostly wait lead: one worker has them one after the other, and the cores are fre
 
 Measuring coverage makes Python nearly twice as dear. Properties of what reads and writes are not
 measured: they run the same lines a thousand times (those of the pure families are, for they are
-what holds them). Nor are whole programs under load or in trouble: what they run, others run too.
+what holds them). Nor are whole programs under load or in trouble: what they run, others run too;
+nor tests of the documents and tools.
 
 A worker runs many tests. What one of them sets for the whole process is set back, so that none
 depends on which ran before.
@@ -33,9 +34,13 @@ PACED = {
 }  # fmt: skip
 UNMEASURED = {
     "browser", "faults", "fuzz", "integration", "load", "runbooks", "test_canary.py",
-    "test_crash.py", "test_deployment.py", "test_tutorial.py",
+    "test_crash.py", "test_deployment.py", "test_docs.py", "test_house.py", "test_site.py",
+    "test_tutorial.py",
 }  # fmt: skip
-READING = {"receivers", "simulate", "sources", "stores", "test_config.py", "test_journal.py"}
+READING = {
+    "receivers", "simulate", "sources", "stores", "test_config.py", "test_journal.py",
+    "test_lives.py", "test_metamorphic.py", "upkeep",
+}  # fmt: skip
 LONG = (
     "integration", "test_minutes.py", "test_crash.py", "runbooks", "faults", "load", "browser",
     "fuzz",
