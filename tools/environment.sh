@@ -59,21 +59,21 @@ read -ra locks <<<"$(locks_of "$kind")"
 say "2 of 3, $(cat "${locks[@]}" | grep -c '^[a-zA-Z0-9].*==') packages, some tens of seconds"
 # The locks name everything, so nothing is resolved again: pip would look at releases that are newer
 # than the lock where one is asked for with an extra, and refuse those for want of a hash.
-locked=(--no-deps --require-hashes --only-binary :all: "${locks[@]/#/--requirement=}")
-# Python compiles a module when it is first imported, and keeps it, if it may: most never are.
-lazily=()
-[[ $kind != runtime || -n ${PYTHONDONTWRITEBYTECODE:-} ]] || lazily=(--no-compile)
-
+slowly() {
+  # Python compiles a module when it is first imported, and keeps it, if it may: most never are.
+  local lazily=()
+  [[ $kind != runtime || -n ${PYTHONDONTWRITEBYTECODE:-} ]] || lazily=(--no-compile)
+  "${pip[@]}" install "${lazily[@]}" --no-deps --require-hashes --only-binary :all: "${locks[@]/#/--requirement=}"
+}
 # uv installs in seconds what pip takes a minute for. It does not read how pip was told to find an
 # index, so where it has no way to one, pip goes on.
 quickly() {
-  "${pip[@]}" install --no-deps --require-hashes --only-binary :all: \
-    --requirement <(sed -n '/^uv==/,/[^\\]$/p' requirements-release.lock) &&
-    "$venv"/bin/uv pip install --quiet --python "$venv/bin/python" --compile-bytecode "${locked[@]}"
+  local uv=("$venv/bin/uv" --quiet pip) lock
+  lock=$(sed -n '/^uv==/,/[^\\]$/p' requirements-release.lock)
+  "${pip[@]}" install --no-deps --require-hashes --only-binary :all: --requirement <(echo "$lock") &&
+    VIRTUAL_ENV=$PWD/$venv "${uv[@]}" install --compile-bytecode --no-deps --require-hashes --only-binary :all: "${locks[@]/#/--requirement=}"
 }
-if [[ $kind == runtime ]] || ! quickly; then
-  "${pip[@]}" install "${lazily[@]}" "${locked[@]}"
-fi
+{ [[ $kind != runtime ]] && quickly; } || slowly
 say "3 of 3, what is in this folder"
 if [[ $kind == release ]]; then
   tools/release/signers.sh "$venv/bin"
