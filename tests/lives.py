@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -78,19 +79,32 @@ class Ready:
         theirs.close()
 
     def begin(
-        self, *arguments: object, out: IO[Any] | int, env: Mapping[str, str], traced: bool = False
+        self,
+        *arguments: object,
+        out: IO[Any] | int,
+        env: Mapping[str, str],
+        error: int | None = None,
+        into: int | None = None,
+        at: str = "",
+        traced: bool = False,
     ) -> Life:
-        """Begin a life that writes both its outputs to one file, and wait for nothing.
+        """Begin a life, and wait for nothing.
 
+        :param out: the file of its output, and of what it says of errors if `error` has none.
+        :param into: the file it reads; an empty one unless told.
+        :param at: its folder; this one unless told.
         :param traced: it does nothing until a tracer holds it.
         """
         order = {
             "arguments": [str(one) for one in arguments],
             "env": dict(env),
-            "at": str(Path.cwd()),
+            "at": at or str(Path.cwd()),
             "traced": traced,
         }
-        return Life(self, self.ask(order, out if isinstance(out, int) else out.fileno()))
+        said = out if isinstance(out, int) else out.fileno()
+        with Path(os.devnull).open() as nothing:
+            reads = nothing.fileno() if into is None else into
+            return Life(self, self.ask(order, reads, said, said if error is None else error))
 
     def ask(self, order: dict[str, Any], *files: int) -> Any:
         with self._lock:
@@ -120,8 +134,9 @@ def unmeasured() -> dict[str, str]:
 def _stand_ready(module: str, line: socket.socket) -> None:
     """Fork as often as told; return in each life when it is over, and here when nobody asks."""
     program = importlib.import_module(module)
+    gc.freeze()  # a collection would write to every page that a life shares
     while True:
-        message, files, *_ = socket.recv_fds(line, MESSAGE, 1)
+        message, files, *_ = socket.recv_fds(line, MESSAGE, 3)
         if not message:
             return
         order = json.loads(message)
@@ -132,11 +147,13 @@ def _stand_ready(module: str, line: socket.socket) -> None:
         life = os.fork()
         if life == 0:
             line.close()
-            for number in (1, 2):
-                os.dup2(files[0], number)
-            os.close(files[0])
+            for number, file in enumerate(files):
+                os.dup2(file, number)
+            for file in files:
+                os.close(file)
             _live(program.main, order)
-        os.close(files[0])
+        for file in files:
+            os.close(file)
         line.send(json.dumps(life).encode())
 
 

@@ -22,7 +22,8 @@ from watchkeeper.receivers import Limits
 from watchkeeper.service._warming import Warming
 
 for name in (
-    *("cli._access", "cli._house", "cli._reload", "cli._witness", "cli.run"),
+    *("cli._access", "cli._house", "cli._reload", "cli._witness"),
+    *(f"cli.{command}" for command in cli.COMMANDS),
     *("features", "http.server", "live", "observe.export", "service"),
 ):
     importlib.import_module(f"watchkeeper.{name}")

@@ -217,15 +217,13 @@ def test_a_termination_leaves_nothing(fleet, tmp_path):
 
 
 FULL = """
-import resource, signal, sys
-from watchkeeper import results
+import atexit, resource, signal
 from watchkeeper.cli import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
-try:
-    main()
-finally:  # what measures coverage writes its own file at the end
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+without = (resource.RLIM_INFINITY,) * 2  # what measures coverage writes its own file at the end
+atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, without)
+main()
 """
 
 

@@ -11,7 +11,6 @@ import inspect
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -78,16 +77,15 @@ def main() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process.
+    """End the process, without taking the interpreter apart.
 
-    A thread that still runs may be in a library that lets nobody else in (a compiler, a resolver):
-    the interpreter is not taken apart under it, which could wait for ever.
+    That takes as long as many a command. And a thread that still runs may be in a library that
+    lets nobody else in (a compiler, a resolver): the interpreter could wait for it for ever.
     """
-    if threading.active_count() > 1:
-        atexit._run_exitfuncs()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def program(arguments: Sequence[str] = ()) -> App:
