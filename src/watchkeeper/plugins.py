@@ -20,8 +20,7 @@ from watchkeeper.errors import UnknownKind
 def kinds(family: str) -> list[str]:
     """Return the names usable as `type:` in one family, sorted, without importing the plugs."""
     package = importlib.import_module(f"watchkeeper.{family}")
-    own = {module.name for module in pkgutil.iter_modules(package.__path__)}
-    return sorted({name for name in own if not name.startswith("_")} | set(_foreign(family)))
+    return sorted(_own(*package.__path__) | _foreign(family).keys())
 
 
 def load(family: str, kind: str) -> Any:
@@ -43,6 +42,12 @@ def load(family: str, kind: str) -> Any:
 
 
 @functools.cache  # what is installed does not change under a running process
+def _own(*folders: str) -> frozenset[str]:
+    found = (module.name for module in pkgutil.iter_modules(folders))
+    return frozenset(name for name in found if not name.startswith("_"))
+
+
+@functools.cache
 def _foreign(family: str) -> dict[str, importlib.metadata.EntryPoint]:
     group = _installed().select(group=f"watchkeeper.{family}")
     return {point.name: point for point in group}
