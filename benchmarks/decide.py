@@ -50,7 +50,8 @@ def portions(folder: Path, ticks: int, together: int) -> Iterator[dict[str, floa
     keep_memory()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     rules, engine, spent = config.load((), {}, POLICY).rules, Local(workers=1), Stopwatch()
-    limits = Limits(tenant_series=4_000_000, tenant_new_series=4_000_000)
+    most = 4_000_000
+    limits = Limits(tenant_series=most, tenant_metric_series=most, tenant_new_series=most)
     decoder, known = RemoteWrite().open(limits, Identity()), Known(rules.contracts)
     journal = JournalFile(folder / "journal.sqlite", recent=8 << 30).open()
     ledger = LedgerFile(folder / "ledger.sqlite").open()

@@ -19,6 +19,7 @@ from watchkeeper.memory import SERIES
 from watchkeeper.model import Millis
 from watchkeeper.receivers import Delivery, Limits, Received
 from watchkeeper.receivers.influx import Influx
+from watchkeeper.receivers.json_lines import JsonLines
 from watchkeeper.traffic import Gathering, Quota
 
 NOW = 1_700_000_000_000
@@ -263,6 +264,49 @@ def test_new_series_beyond_the_tenants_limit_are_refused_and_its_others_are_kept
     assert later[0].accepted == 3, "three series are all this tenant may have"
 
 
+def test_series_of_one_metric_beyond_the_tenants_limit_are_refused_and_all_else_is_kept(journal):
+    intake = begun(journal, tenant_metric_series=3)
+
+    def sent(tenant, metric, hosts, at=NOW):
+        told = push(intake, "".join(line(f"host:{n}", metric, at=at) for n in hosts), tenant=tenant)
+        assert intake.round(0)
+        return told[0].accepted, told[0].reasons.get("too_many_series", 0), told[0].first
+
+    said = "host:3 requests: at most 3 series of one metric from one sender"
+    assert sent("greedy", "requests", range(1_000)) == (3, 997, said)
+    assert sent("greedy", "requests", range(5), at=NOW + 1) == (3, 2, said)
+    assert sent("greedy", "errors", range(2)) == (2, 0, "")
+    assert sent("other", "requests", range(100, 103)) == (3, 0, "")
+    assert sent("other", "requests", range(3), at=NOW + 2) == (3, 0, ""), "known, so not new"
+    assert intake.traffic.reasons == {"too_many_series": 999}
+    intake.adopt_limits(Limits(tenant_metric_series=4))
+    assert sent("greedy", "requests", range(5), at=NOW + 3)[:2] == (4, 1), "one more than before"
+
+
+def test_metrics_that_are_refused_are_not_counted_one_by_one(journal):
+    intake = begun(journal, tenant_series=5)
+    push(intake, "".join(line("host:a", f"m{n}") for n in range(1_000)), tenant="greedy")
+    assert intake.round(0)
+    assert len(intake._quota("greedy")._of_metric) == 5
+
+
+def test_json_lines_are_held_to_the_same_limits(journal):
+    intake = begun(journal, tenant_series=3, tenant_metric_series=2)
+    told = []
+    for metrics in ("mmm", "nno"):
+        body = "\n".join(
+            f'{{"time": {NOW // 1000}, "entity": "host:{n}", "metric": "{m}", "value": 1}}'
+            for n, m in enumerate(metrics)
+        ).encode()
+        intake.reserve(max(COST_MIN, len(body)))
+        one = Delivery("POST", "/api/v1/samples", {}, {}, body, Millis(NOW), "greedy")
+        intake.deliver(JsonLines(), one, told.append)
+        assert intake.round(0)
+    assert [(one.accepted, one.reasons) for one in told] == [
+        (2, {"too_many_series": 1}), (1, {"too_many_series": 2}),
+    ]  # fmt: skip
+
+
 def test_series_a_tenant_may_not_add_are_no_reason_to_send_it_away(journal, monkeypatch):
     intake = begun(journal, tenant_series=2)
     room = intake.memory.most // 10 + 500 * SERIES  # beside the tenth that is for sources
@@ -305,16 +349,24 @@ def test_one_tenant_too_many_is_turned_away_and_the_known_ones_go_on(journal):
     intake.admit(Influx(), "a")
 
 
+def added(quota, wanted):
+    """Add so many series, or as many as there is room for; return how many."""
+    allowed = min(wanted, quota.room())
+    for _ in range(allowed):
+        quota.add("m")
+    return allowed
+
+
 def test_a_quota_fills_up_again(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     quota = Quota(Limits(tenant_samples=10, tenant_new_series=60, tenant_series=100))
-    assert quota.allow(70) == 60
-    assert quota.allow(1) == 0
+    assert added(quota, 70) == 60
+    assert added(quota, 1) == 0
     now[0] += 2
-    assert quota.allow(5) == 2
+    assert added(quota, 5) == 2
     now[0] += 3600
-    assert quota.allow(70) == 38, "the limit on all series holds"
+    assert added(quota, 70) == 38, "the limit on all series holds"
     quota.spend(30)
     assert quota.late() == pytest.approx(2.0)
     now[0] += 2.1

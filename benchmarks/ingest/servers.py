@@ -25,7 +25,7 @@ HZ = os.sysconf("SC_CLK_TCK")
 POLICY = """\
 version: 1
 sources: []
-limits: {tenant_series: 4000000, tenant_new_series: 4000000}
+limits: {tenant_series: 4000000, tenant_metric_series: 4000000, tenant_new_series: 4000000}
 policies:
   - name: probed
     match: {entities: ["host:probe-*"]}
@@ -130,8 +130,8 @@ def victoria(folder: Path, port: int) -> tuple[list[str], str, str]:
     return command, "/api/v1/write", "/health"
 
 
-def watchkeeper(folder: Path, port: int) -> tuple[list[str], str, str]:
-    (folder / "watchkeeper.yaml").write_text(POLICY)
+def watchkeeper(folder: Path, port: int, config: str = POLICY) -> tuple[list[str], str, str]:
+    (folder / "watchkeeper.yaml").write_text(config)
     own = Path(sys.executable).with_name("watchkeeper")
     command = [str(own), "run", f"--config={folder}/watchkeeper.yaml"]
     command += [f"--listen=127.0.0.1:{port}", f"--data={folder}/data"]
@@ -142,11 +142,14 @@ KINDS = {"prometheus": prometheus, "victoria-metrics": victoria, "watchkeeper": 
 
 
 @contextmanager
-def running(name: str, folder: Path) -> Iterator[Server]:
-    """Start a server and wait until it is ready; end it afterwards."""
+def running(name: str, folder: Path, *config: str) -> Iterator[Server]:
+    """Start a server and wait until it is ready; end it afterwards.
+
+    :param config: what ours is configured with, if not with what is compared.
+    """
     folder.mkdir()
     port = _free_port()
-    command, path, ready = KINDS[name](folder, port)
+    command, path, ready = KINDS[name](folder, port, *config)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     settle = _decided if name == "watchkeeper" else _quiet

@@ -315,8 +315,8 @@ class Intake:
         added = min(new, quota.room()) if new else 0  # the others will be refused
         return not new or self.memory.promise(added, self._journal.head() + 1, new - added)
 
-    def _allowance(self, item: _Item) -> Callable[[int], int] | None:
-        return None if item.delivery is None else self._quota(item.delivery.tenant).allow
+    def _allowance(self, item: _Item) -> Quota | None:
+        return None if item.delivery is None else self._quota(item.delivery.tenant)
 
     def _quota(self, tenant: str) -> Quota:
         return self._quotas.get(tenant) or self._quotas.setdefault(tenant, Quota(self.limits))

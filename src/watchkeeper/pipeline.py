@@ -77,7 +77,7 @@ class Proof:
 class Offer(NamedTuple):
     """One batch on its way into the journal.
 
-    :param allow: how many of so many new series its sender may add; None: all.
+    :param allow: how many new series its sender may add; None: all.
     """
 
     batch: Batch

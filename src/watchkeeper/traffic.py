@@ -85,20 +85,33 @@ class Met:
 
 
 class Quota:
-    """What one tenant still may: new series within a minute, series in all, samples."""
+    """What one tenant still may: new series within a minute, in all, of one metric; samples.
+
+    Only series that were added are counted, so however many metrics a tenant invents, there are
+    no more counts than series it may have.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._series, self._new = 0, float(limits.tenant_new_series)
+        self._of_metric: dict[str, int] = {}
         self._samples = float(limits.tenant_samples)
         self._seen = time.monotonic()
 
-    def allow(self, wanted: int) -> int:
-        """Return how many of so many new series may be added now, and count them."""
-        allowed = min(wanted, self.room())
-        self._new -= allowed
-        self._series += allowed
-        return allowed
+    @property
+    def most_of_metric(self) -> int:
+        """How many series of one metric there may be."""
+        return self.limits.tenant_metric_series
+
+    def of_metric(self, metric: str) -> int:
+        """Return how many series of a metric were added."""
+        return self._of_metric.get(metric, 0)
+
+    def add(self, metric: str) -> None:
+        """Count a new series of a metric."""
+        self._new -= 1
+        self._series += 1
+        self._of_metric[metric] = self._of_metric.get(metric, 0) + 1
 
     def room(self) -> int:
         """Return how many new series may be added now."""

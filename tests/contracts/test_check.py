@@ -18,6 +18,8 @@ from watchkeeper.contracts import Known, check, read, traits
 from watchkeeper.contracts._lookup import FOR_NOW, TOO_MANY
 from watchkeeper.key_table import KeyTable
 from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor, Millis, Reason
+from watchkeeper.receivers import Limits
+from watchkeeper.traffic import Quota
 
 NOW = Millis(1_700_000_000_000)
 STALE = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
@@ -334,8 +336,9 @@ def test_series_their_sender_may_not_add_leave_a_number_each_and_no_rule():
         table.add(pa.RecordBatch.from_arrays(
             [pa.array(["host:a"] * many), pa.array(names), pa.array(["{}"] * many)], schema=KEYS
         ))  # fmt: skip
-        return known.lookup(table, lambda wanted: 0)
+        return known.lookup(table, quota)
 
+    quota = Quota(Limits(tenant_series=0))
     flood()
     gc.collect()
     tracemalloc.start()
@@ -364,10 +367,40 @@ def test_series_that_waited_are_taken_in_in_order_as_they_would_have_been_at_onc
     def waits(found):
         return [said(found, row)[1] == FOR_NOW for row in range(len(names))]
 
-    assert waits(known.lookup(table, lambda wanted: 0)) == [True, False, True, True]
-    assert waits(known.lookup(table, lambda wanted: min(wanted, 2))) == [False, False, False, True]
-    found = known.lookup(table, lambda wanted: wanted)
+    none, two = (Quota(Limits(tenant_series=most)) for most in (0, 2))
+    assert waits(known.lookup(table, none)) == [True, False, True, True]
+    assert waits(known.lookup(table, two)) == [False, False, False, True]
+    found = known.lookup(table)
     assert [said(found, row) for row in range(4)] == [said(at_once, row) for row in range(4)]
+
+
+def test_a_series_that_waited_is_refused_for_good_once_there_are_enough_of_its_metric():
+    known, table = Known([GENERIC]), KeyTable(KEYS)
+    quota = Quota(Limits(tenant_series=2, tenant_metric_series=2))
+
+    def told(*names):
+        table.add(pa.RecordBatch.from_pylist(
+            [{"entity": e, "metric": m, "attributes": "{}"} for e, m in names], KEYS
+        ))  # fmt: skip
+        found = known.lookup(table, quota)
+        return [found.says[rule] for rule in found.rule[: len(table)]]
+
+    enough = "at most 2 series of one metric from one sender"
+    assert told(("host:a", "m"), ("host:a", "n"), ("host:b", "m"), ("host:c", "m")) == [
+        "", "", FOR_NOW, FOR_NOW,
+    ]  # fmt: skip
+    quota.limits = Limits(tenant_series=4, tenant_metric_series=2)
+    assert told() == ["", "", "", enough]
+    assert told(("host:d", "m"), ("host:d", "n")) == ["", "", "", enough, enough, ""]
+    assert told() == ["", "", "", enough, enough, ""], "and is asked about no more"
+
+
+def test_what_one_sender_may_not_add_another_may_though_it_sends_the_very_same():
+    known, rows = Known([GENERIC]), [(f"host:{n}", "m", {}, NOW, 1.0) for n in range(3)]
+    for most in (1, 2, 0, 0):
+        quota = Quota(Limits(tenant_metric_series=most))
+        checked = check([GENERIC], batch(rows), NOW, known=known, allow=quota)
+    assert checked.samples.num_rows == 3, "they are held: whoever sends them adds none"
 
 
 NAMES = st.sampled_from(

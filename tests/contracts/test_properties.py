@@ -1,15 +1,20 @@
 """The slow, obvious check agrees with the fast one, however the batch was cut or mixed."""
 
+import json
 import math
+from collections import Counter
+from itertools import pairwise
 
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contracts.test_check import BOTH, HOST, NOW, accepted, batch
 
-from watchkeeper.contracts import Known, check, joined
+from watchkeeper.contracts import Known, check, joined, read
 from watchkeeper.key_table import KeyTable
 from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor
+from watchkeeper.receivers import Limits
+from watchkeeper.traffic import Quota
 
 METRICS = ("cpu", "temperature", "errors", "other")
 ROWS = st.lists(
@@ -103,3 +108,62 @@ def test_requests_put_together_are_what_one_request_of_all_of_them_would_be(requ
 def tabled(table, rows):
     samples = pa.RecordBatch.from_pylist(rows, SAMPLES)
     return Batch("test", Cursor(""), table, samples, pa.RecordBatch.from_pylist([], REJECTS))
+
+
+MOST = 4  # series a contract admits
+NEW = st.lists(
+    st.tuples(
+        st.sampled_from(["host:a", "host:b", "link:c"]),
+        st.sampled_from(["m", "n", "o"]),
+        st.sampled_from([{}, {"k": "v"}, {"k": "w"}]),
+    ),
+    unique_by=repr,
+)
+HOSTS, OTHERS = (
+    read({"name": name, "version": 1, "entities": [kind], "closed": False, "series_max": MOST}, name)
+    for name, kind in (("hosts", "host"), ("others", "*"))
+)
+
+
+def admitted_by_hand(keys, of_metric, in_all):
+    """Take in one series after the other, as long as no limit is reached."""
+    held = []
+    for entity, metric, attributes in keys:
+        like = [one for one in held if one[0].startswith("host:") == entity.startswith("host:")]
+        same = [one for one in held if one[1] == metric]
+        if len(like) < MOST and len(same) < of_metric and len(held) < in_all:
+            held.append((entity, metric, attributes))
+    return held
+
+
+def taken_in(keys, ends, known, quota, table):
+    """Offer a sample of each series, cut at these places; return the series of what is accepted."""
+    found = []
+    for first, last in pairwise(ends):
+        one = batch([(*key, NOW, 1.0) for key in keys[first:last]])
+        if table is not None:
+            if len(table) == first:
+                table.add(one.keys)
+            rows = [{"series": n, "time": NOW, "value": 1.0} for n in range(first, last)]
+            one = tabled(table, rows)
+        checked = check([HOSTS, OTHERS], one, NOW, known=known, allow=quota)
+        rows = checked.samples["series"]
+        named = checked.keys.take(rows if table is None else rows.to_numpy()).to_pylist()
+        found += [(k["entity"], k["metric"], json.loads(k["attributes"])) for k in named]
+    return found
+
+
+@given(NEW, st.lists(st.integers(0, 27)), st.integers(0, 6), st.integers(0, 20), st.booleans())
+@settings(deadline=None)
+def test_which_new_series_are_admitted_does_not_depend_on_how_they_are_split(
+    keys, cuts, of_metric, in_all, tables
+):
+    expected = admitted_by_hand(keys, of_metric, in_all)
+    ends = sorted({0, len(keys), *(cut for cut in cuts if cut < len(keys))})
+    known, table = Known([HOSTS, OTHERS]), KeyTable(KEYS) if tables else None
+    quota = Quota(Limits(tenant_metric_series=of_metric, tenant_series=in_all))
+    assert taken_in(keys, ends, known, quota, table) == expected
+    assert taken_in(keys, ends, known, quota, table) == expected, "and counts no more"
+    assert quota.room() == in_all - len(expected)
+    counts = Counter(metric for _, metric, _ in expected)
+    assert [quota.of_metric(one) for one in "mno"] == [counts[one] for one in "mno"]

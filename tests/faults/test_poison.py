@@ -11,7 +11,7 @@ import re
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import cramjam
 import numpy as np
@@ -23,7 +23,14 @@ START = 1_750_000_000_000
 MIB = 1 << 20
 ZEROS = bytes(16 * MIB)
 GREED, SHARE, AT_ONCE = 1_000_000, 20_000, 10_000  # new series of one tenant; it may have; it sends
-CONFIG = f"sources: []\nlimits: {{body: 4MiB, tenant_series: {SHARE}, tenant_new_series: {SHARE}}}"
+FIRST, OF_ONE = 200_000, 5_000  # of those that are sent first; series of one metric it may have
+CONFIG = f"""sources: []
+limits:
+  body: 4MiB
+  tenant_series: {SHARE}
+  tenant_new_series: {SHARE}
+  tenant_metric_series: {OF_ONE}
+"""
 SNAPPY = {"content_type": "application/x-protobuf", "content_encoding": "snappy"}
 
 
@@ -65,16 +72,15 @@ BOMBS = {
 }  # fmt: skip
 
 
-def greed():
+def greed(labels, count):
     """Yield requests of one sample of each of AT_ONCE series nobody has seen, until all are sent.
 
-    All series are written alike, and only the digits of their names are changed.
+    All series are written alike, and only six digits are changed, which are zeros in `labels`.
     """
-    labels = [("__name__", "greed000000"), ("instance", "n:1")]
     like = np.frombuffer(prometheus_naive.first([(labels, [(START, 1.0)])]), np.uint8)
     written = np.tile(like, (AT_ONCE, 1))
-    begin = like.tobytes().index(b"greed") + len("greed")
-    for first in range(0, GREED, AT_ONCE):
+    begin = like.tobytes().index(b"000000")
+    for first in range(0, count, AT_ONCE):
         number = np.arange(first, first + AT_ONCE)
         for digit in range(6):
             written[:, begin + 5 - digit] = ord("0") + number // 10**digit % 10
@@ -217,20 +223,25 @@ def too_many(house):
 
 
 def test_a_tenant_with_too_many_series_is_held_to_its_share(house):
+    """First it invents series of one metric, as with a request id in a label; then metrics."""
     before, counted = house.rss(), too_many(house)
-    rejected, codes, held, stored = 0, set(), [], []
-    for number, body in enumerate(greed(), 1):
+    rejected, codes, held, stored = [], set(), [], []
+    of_one = greed([("__name__", "greed"), ("id", "000000"), ("instance", "n:1")], FIRST)
+    apart = greed([("__name__", "greed000000"), ("instance", "n:1")], GREED - FIRST)
+    for number, body in enumerate(chain(of_one, apart), 1):
         code, said = house.ask("/api/v1/write", body, x_scope_orgid="greedy", **SNAPPY)
         codes.add(code)
+        rejected.append(0)
         if code == 400:
             assert b"refused: too_many_series" in said
-            rejected += int(said.split()[0])
+            rejected[-1] = int(said.split()[0])
         if number % 10 == 0:
             held.append(house.rss() - before)
             stored.append(house.modest.stored)
     assert codes == {204, 400}
-    assert rejected == GREED - SHARE
-    assert too_many(house) - counted == rejected
+    assert sum(rejected[: FIRST // AT_ONCE]) == FIRST - OF_ONE
+    assert sum(rejected) == GREED - SHARE, "its other metrics have the rest of its share"
+    assert too_many(house) - counted == sum(rejected)
     assert held[-1] - held[4] < 48 * MIB, "what is refused leaves nothing, not a hundred bytes each"
     assert held[-1] < 320 * MIB, "what its share is worth, and the newest entries of the journal"
     assert all(one < other for one, other in pairwise(stored)), "others are served all the while"

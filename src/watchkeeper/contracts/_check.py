@@ -53,7 +53,7 @@ def check(
     :param known: what this ingest has looked up before; made by `Known(contracts)`.
     :param live: False for files, whose samples arrived long ago: ages and skew are not held
         against them, only 1970..2200.
-    :param allow: how many of so many new series the sender may add now; only tables ask.
+    :param allow: how many new series the sender may add; None: all.
     """
     known = known if known is not None else Known(contracts)
     found = known.lookup(batch.keys, allow)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,10 +21,26 @@ from watchkeeper.slots import grown
 
 LIMITS = ("scale", "offset", "low", "high", "max_age", "skew")  # columns of Lookup.limits
 FOR_NOW = "no more new series from this sender for now"
-Allow = Callable[[int], int]  # how many of so many new series the sender may add now
 Kind = tuple[str, str, str]  # of series: entity type, metric and attributes as offered
 TOO_MANY = CODE[Reason.TOO_MANY_SERIES]
 limits_of = attrgetter(*LIMITS)
+
+
+class Allow(Protocol):
+    """How much a sender may add: it is asked about new series, and told of those it adds."""
+
+    @property
+    def most_of_metric(self) -> int:
+        """How many series of one metric it may have."""
+
+    def room(self) -> int:
+        """Return how many new series may be added now."""
+
+    def of_metric(self, metric: str) -> int:
+        """Return how many series of a metric it has added."""
+
+    def add(self, metric: str) -> None:
+        """Count a new series of a metric."""
 
 
 class Found(NamedTuple):
@@ -68,7 +85,7 @@ class Known:
     def lookup(self, keys: pa.RecordBatch | KeyTable, allow: Allow | None = None) -> Lookup:
         """Return the rules of `keys` as columns; new series count against the limits.
 
-        :param allow: asked before new series of a table are taken in; what it does not allow is
+        :param allow: asked before new series are taken in; what it does not allow for now is
             refused, and asked for again at the next look-up.
         """
         if isinstance(keys, KeyTable):
@@ -83,11 +100,12 @@ class Known:
         latest = self._latest
         if latest is not None and latest[0].equals(keys):
             return latest[1]
-        found, canonical, rows = self._admitted(keys)
+        found, canonical, rows = self._admitted(keys, allow)
         kinds = _Kinds()
         rule = kinds.detailed(kinds.of_rules(found), found.detail)
         lookup = Lookup(kinds.limits(), kinds.says(), rule, found.refused, canonical, rows)
-        self._latest = (keys, lookup)
+        # What one sender may not add, another may, or the same one later.
+        self._latest = None if (found.refused == TOO_MANY).any() else (keys, lookup)
         return lookup
 
     def find(self, keys: pa.RecordBatch) -> Found:
@@ -144,10 +162,10 @@ class Known:
 
     def _ask_again(self, tabled: _Tabled, allow: Allow | None) -> None:
         """Take in some of the series that were one too many for their sender before."""
-        allowed = tabled.waiting if allow is None else allow(tabled.waiting)
-        if allowed:
-            rows = tabled.first_waiting(allowed)
-            tabled.replace(rows, self._admitted(tabled.keys.take(rows))[0])
+        room = tabled.waiting if allow is None else min(tabled.waiting, allow.room())
+        if room:
+            rows = tabled.first_waiting(room)
+            tabled.replace(rows, self._admitted(tabled.keys.take(rows), allow)[0])
 
     def _long_names(
         self,
@@ -174,28 +192,35 @@ class Known:
     def _admit(
         self, found: Found, canonical: pa.RecordBatch, row_of: Rows | None, allow: Allow | None
     ) -> None:
-        """Count the accepted series of each contract and refuse those beyond a limit."""
-        good = found.refused == 0
-        contract = np.array([r.contract for r in found.rules], np.int64)[found.rule]
+        """Count the accepted series, one after the other, and refuse those beyond a limit.
+
+        Each is judged by those before it alone, so it does not matter how they are split into
+        requests. What no later moment changes is said first: only the rest is asked for again.
+        """
+        rows = np.flatnonzero(found.refused == 0)
+        keys = (rows if row_of is None else row_of[rows]).tolist()
         entities = _texts(canonical["entity"])
-        for number, held in enumerate(self._held):
-            limit = self.index.contracts[number].series_max
-            rows = np.flatnonzero(good & (contract == number))
-            keys = (rows if row_of is None else row_of[rows]).tolist()
-            new = [
-                (row, entities[key], found.rules[rule])
-                for row, rule, key in zip(
-                    rows.tolist(), found.rule[rows].tolist(), keys, strict=True
-                )
-                if not held.has(entities[key], found.rules[rule])
-            ]
-            allowed = len(new) if allow is None or not new else allow(len(new))
-            beyond = dict.fromkeys((row for row, _, _ in new[allowed:]), FOR_NOW)
-            for row, entity, rule in new[:allowed]:
-                if not held.admits(entity, rule, limit):
-                    beyond[row] = f"at most {limit} series"
-            found.refused[list(beyond)] = TOO_MANY
-            found.detail.update(beyond)
+        room = math.inf if allow is None else allow.room()
+        beyond: dict[int, str] = {}
+        for row, number, key in zip(rows.tolist(), found.rule[rows].tolist(), keys, strict=True):
+            rule, entity = found.rules[number], entities[key]
+            held = self._held[rule.contract]
+            if held.has(entity, rule):
+                continue
+            most = self.index.contracts[rule.contract].series_max
+            if held.count >= most:
+                beyond[row] = f"at most {most} series"
+            elif allow is not None and allow.of_metric(rule.metric) >= allow.most_of_metric:
+                beyond[row] = f"at most {allow.most_of_metric} series of one metric from one sender"
+            elif room < 1:
+                beyond[row] = FOR_NOW
+            else:
+                held.add(entity, rule)
+                room -= 1
+                if allow is not None:
+                    allow.add(rule.metric)
+        found.refused[list(beyond)] = TOO_MANY
+        found.detail.update(beyond)
 
 
 class _Kinds:
@@ -303,24 +328,19 @@ class _Held:
     def __init__(self) -> None:
         self._of: dict[tuple[str, str], set[str]] = {}
         self._texts: dict[str, str] = {}
-        self._count = 0
+        self.count = 0
 
     def has(self, entity: str, rule: Rule) -> bool:
         """Return whether the series is held."""
         return entity in self._of.get((rule.metric, rule.attributes), ())
 
-    def admits(self, entity: str, rule: Rule, limit: int) -> bool:
-        """Return whether the series is held, or may be from now on."""
-        if self.has(entity, rule):
-            return True
+    def add(self, entity: str, rule: Rule) -> None:
+        """Hold a series from now on."""
         entities = self._of.get((rule.metric, rule.attributes))
-        if self._count >= limit:
-            return False
         if entities is None:
             entities = self._of[rule.metric, rule.attributes] = set()
         entities.add(self._texts.setdefault(entity, entity))
-        self._count += 1
-        return True
+        self.count += 1
 
 
 def _entity(entity: str) -> tuple[str, str]:

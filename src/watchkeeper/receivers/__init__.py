@@ -91,6 +91,7 @@ class Limits:
         four fifths of what the machine or its control group allows.
     :param tenants: how many there may be; each one's series are remembered apart.
     :param tenant_series: series one tenant may have.
+    :param tenant_metric_series: series of one metric one tenant may have.
     :param tenant_new_series: series one tenant may add within a minute.
     :param tenant_samples: samples a second of one tenant, on average; 0 is no limit.
     """
@@ -106,6 +107,7 @@ class Limits:
     memory: int = 0
     tenants: int = 100
     tenant_series: int = 1_000_000
+    tenant_metric_series: int = 100_000
     tenant_new_series: int = 200_000
     tenant_samples: int = 0
 
