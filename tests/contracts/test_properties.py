@@ -120,7 +120,9 @@ NEW = st.lists(
     unique_by=repr,
 )
 HOSTS, OTHERS = (
-    read({"name": name, "version": 1, "entities": [kind], "closed": False, "series_max": MOST}, name)
+    read(
+        {"name": name, "version": 1, "entities": [kind], "closed": False, "series_max": MOST}, name
+    )
     for name, kind in (("hosts", "host"), ("others", "*"))
 )
 
