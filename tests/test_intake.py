@@ -6,21 +6,25 @@ import threading
 import time
 import tracemalloc
 
+import cramjam
 import pytest
 from tests.pushing import Plain, delivery
+from tests.receivers import prometheus_naive
 from tests.test_pipeline import CPU, batch, rules
 
 from watchkeeper import memory
 from watchkeeper import traffic as traffic_module
 from watchkeeper.errors import Malformed, Overloaded, OverQuota, StoreError, StoreFull, TooLarge
-from watchkeeper.intake import COST_MIN, Intake
+from watchkeeper.intake import BEGUN_MAX, POSTPONED_MAX, Intake
 from watchkeeper.journal.sqlite import Sqlite
 from watchkeeper.memory import SERIES
 from watchkeeper.model import Millis
-from watchkeeper.receivers import Delivery, Limits, Received
+from watchkeeper.receivers import Delivery, Limits, Received, remote_write
 from watchkeeper.receivers.influx import Influx
 from watchkeeper.receivers.json_lines import JsonLines
+from watchkeeper.receivers.remote_write import RemoteWrite
 from watchkeeper.traffic import Gathering, Quota
+from watchkeeper.waiting import COST_MIN
 
 NOW = 1_700_000_000_000
 PLAIN = Plain()
@@ -305,6 +309,101 @@ def test_json_lines_are_held_to_the_same_limits(journal):
     assert [(one.accepted, one.reasons) for one in told] == [
         (2, {"too_many_series": 1}), (1, {"too_many_series": 2}),
     ]  # fmt: skip
+
+
+def write(intake, metric, hosts, tenant, at=NOW):
+    """Push one sample of each host by remote write."""
+    told, series = [], []
+    for n in hosts:
+        labels = [("__name__", metric), ("instance", f"h{n}:1")]
+        series.append((labels, [(at, 1.0)], []))
+    body = bytes(cramjam.snappy.compress_raw(prometheus_naive.first(series)))
+    headers = {"content-type": "application/x-protobuf", "content-encoding": "snappy"}
+    intake.reserve(max(COST_MIN, len(body)))
+    one = Delivery("POST", "/api/v1/write", {}, headers, body, Millis(NOW), tenant)
+    intake.deliver(RemoteWrite(), one, told.append)
+    return told
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    """A turn is of two series."""
+    monkeypatch.setattr(remote_write, "TURN", 2)
+
+
+def test_a_request_full_of_new_series_lets_others_go_first(journal, turns):
+    intake = begun(journal)
+    long = write(intake, "m", range(10), "greedy")
+    for n in range(3):
+        short = push(intake, line("host:a", at=NOW + n), tenant="modest")
+        assert intake.round(0)
+        assert short == [Received(offered=1, accepted=1)]
+        assert not long
+    assert intake.waiting[0] == 1
+    assert intake.round(0)
+    assert long == [Received(offered=10, accepted=10)]
+    assert intake.waiting == (0, 0)
+    assert len(held(journal)) == 13
+    write(intake, "m", range(10), "greedy", at=NOW + 5)
+    assert intake.round(0)
+    assert len(held(journal)) == 23, "what is known takes no turns"
+
+
+def test_others_who_never_pause_do_not_keep_it_waiting_for_ever(journal, turns):
+    intake, rounds = begun(journal), 0
+    long = write(intake, "m", range(6), "greedy")
+    while not long:
+        push(intake, line("host:a", at=NOW + rounds), tenant="modest")
+        assert intake.round(0)
+        rounds += 1
+        assert rounds <= 4 * (POSTPONED_MAX + 1)
+    assert long == [Received(offered=6, accepted=6)]
+
+
+def test_requests_of_one_sender_keep_their_order_though_the_first_takes_turns(journal, turns):
+    intake = begun(journal)
+    first = write(intake, "m", range(6), "one")
+    second = write(intake, "m", range(8), "one", at=NOW + 1)
+    beside = write(intake, "n", range(6), "two")
+    while not (first and second and beside):
+        assert intake.round(0)
+        assert len(first) >= len(second)
+    found = held(journal)
+    assert len(found) == 6 + 8 + 6
+    for n in range(6):
+        times = [
+            at for entity, metric, at, _ in found if (entity, metric) == (f"target:h{n}:1", "m")
+        ]
+        assert times == [NOW, NOW + 1]
+
+
+def test_no_more_than_a_few_are_half_decoded_at_once(journal, turns):
+    intake = begun(journal)
+    told = [write(intake, "m", range(6), f"t{n}") for n in range(3 * BEGUN_MAX)]
+    assert intake.round(0)
+    assert len(intake._begun) <= BEGUN_MAX
+    while not all(told):
+        assert intake.round(0)
+    assert [one[0].accepted for one in told] == [6] * len(told)
+
+
+def test_a_request_is_sent_away_as_soon_as_memory_is_too_short_for_what_is_new_in_it(
+    journal, turns, monkeypatch
+):
+    intake = begun(journal)
+    room = intake.memory.most // 10 + 5 * SERIES
+    monkeypatch.setattr(memory, "left", lambda _most: room)
+    told = write(intake, "m", range(10), "greedy")
+    assert not intake.round(0)
+    assert isinstance(told[0], Overloaded)
+    assert intake.waiting == (0, 0)
+    assert not intake._begun
+    monkeypatch.setattr(memory, "left", lambda _most: room + 100 * SERIES)
+    time.sleep(2 * memory.LOOK)
+    again = write(intake, "m", range(10), "greedy")
+    assert intake.round(0)
+    assert again == [Received(offered=10, accepted=10)], "it is met anew, and counted once"
+    assert intake._quota("greedy").of_metric("m") == 10
 
 
 def test_series_a_tenant_may_not_add_are_no_reason_to_send_it_away(journal, monkeypatch):

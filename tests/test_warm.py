@@ -19,13 +19,14 @@ SCRIPT = """
     from watchkeeper import core
     from watchkeeper.engines.local import Local
     from watchkeeper.identity import Identity
-    from watchkeeper.intake import Intake, cost
+    from watchkeeper.intake import Intake
     from watchkeeper.journal.sqlite import Sqlite
     from watchkeeper.ledger.sqlite import Sqlite as LedgerFile
     from watchkeeper.live._recent import Recent
     from watchkeeper.model import Control, Millis, canonical
     from watchkeeper.pipeline import Decider
     from watchkeeper.receivers import Delivery, Limits, Received
+    from watchkeeper.waiting import cost
     from watchkeeper.receivers.alerts import Alerts
     from watchkeeper.receivers.influx import Influx
     from watchkeeper.receivers.json_lines import JsonLines

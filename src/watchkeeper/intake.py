@@ -15,15 +15,13 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import structlog
+import pyarrow as pa
 
 from watchkeeper import pipeline
 from watchkeeper.contracts import Contract, Known
 from watchkeeper.errors import (
-    Malformed,
     Overloaded,
     OverQuota,
     RequestError,
@@ -38,35 +36,28 @@ from watchkeeper.model import Batch, Checked, Control, Millis
 from watchkeeper.observe.spans import Context, Working
 from watchkeeper.observe.witness import Witness
 from watchkeeper.pipeline import Offer
-from watchkeeper.receivers import Decoder, Delivery, Limits, Outcome, Received, Receiver, faults
+from watchkeeper.receivers import (
+    Decoder,
+    Delivery,
+    Limits,
+    Outcome,
+    Received,
+    Receiver,
+    faults,
+    in_turns,
+)
 from watchkeeper.stopwatch import Stopwatch
 from watchkeeper.traffic import Gathering, Met, Quota, Traffic
-
-log = structlog.get_logger("watchkeeper")
+from watchkeeper.waiting import AGAIN, Item, Told, cost, held, unreadable
 
 ROUND_SAMPLES = 65_536  # in one round, about
 ROUND_REQUESTS = 512
 SOURCES_WAITING = 64 << 20  # bytes of the batches of sources; then a source waits
-AGAIN = 2.0  # seconds after which an overloaded house asks to be tried again
 AGAIN_FULL = 10.0  # the same when the disk is full
 NEW_TENANT = 60.0  # the same to a tenant that is one too many
-COST_MIN = 1_024  # bytes that any request or batch counts for
 
-Told = Callable[[Outcome], None]
-
-
-@dataclass(slots=True)
-class _Item:
-    """One thing that waits: a request to decode, or a batch."""
-
-    told: Told
-    arrived: Millis
-    receiver: Receiver | None = None
-    delivery: Delivery | None = None
-    batch: Batch | None = None
-    began: int = 0  # ns since 1970
-    caller: Context | None = None  # whose trace the request came in
-    context: Context | None = None  # its own place in a trace
+BEGUN_MAX = 4  # requests of which a part is decoded; what they unpack to is held meanwhile
+POSTPONED_MAX = 8  # rounds of others for which they wait
 
 
 class Intake:
@@ -91,9 +82,11 @@ class Intake:
         self._contracts: Sequence[Contract] = ()
         self._known = Known(())
         self._decoders: dict[tuple[str, str], Decoder] = {}
+        self._begun: set[tuple[str, str]] = set()  # senders of whom a request is half decoded
+        self._postponed = 0  # rounds since it went on
         self._met, self.memory = Met(), Budget(self.limits.memory)
         self._quotas: dict[str, Quota] = {}
-        self._items: deque[_Item] = deque()
+        self._items: deque[Item] = deque()
         self._bytes = 0  # of requests, read in part or waiting
         self._sources = 0  # bytes of batches waiting
         self._changed = threading.Condition()
@@ -167,7 +160,7 @@ class Intake:
 
     def deliver(self, receiver: Receiver, delivery: Delivery, told: Told) -> None:
         """Let a request wait for its round; `told` is called from the round's thread."""
-        item = _Item(told, delivery.arrived, receiver=receiver, delivery=delivery)
+        item = Item(told, delivery.arrived, receiver=receiver, delivery=delivery)
         item.began = time.time_ns()
         item.caller = self._witness.spans.caller(delivery.headers)
         if item.caller is not None:
@@ -181,12 +174,12 @@ class Intake:
         """
         if not self.memory.room(0):
             return False
-        size = _held(batch)
+        size = held(batch)
         with self._changed:
             if self._sources and self._sources + size > SOURCES_WAITING:
                 return False
             self._sources += size
-        self._put(_Item(told, arrived, batch=batch))
+        self._put(Item(told, arrived, batch=batch))
         return True
 
     def round(self, timeout: float) -> bool:
@@ -217,7 +210,7 @@ class Intake:
             requests[0].context = begins
         return work
 
-    def _made_durable(self, items: Sequence[_Item], context: Context) -> bool:
+    def _made_durable(self, items: Sequence[Item], context: Context) -> bool:
         """Check decoded items and journal them; tell who waits for it.
 
         :raises StoreError: as `round` does.
@@ -257,7 +250,7 @@ class Intake:
         for item in items:
             self._tell(item, Overloaded(why, retry_after=AGAIN))
 
-    def _put(self, item: _Item) -> None:
+    def _put(self, item: Item) -> None:
         with self._changed:
             if not self._over:
                 self._items.append(item)
@@ -265,70 +258,99 @@ class Intake:
                 return
         self._tell(item, Overloaded(self._over, retry_after=AGAIN))
 
-    def _taken(self) -> list[_Item]:
-        """Return decoded items for one round, in order of arrival."""
-        taken: list[_Item] = []
-        samples = 0
-        with self.spent("decode"):
-            while self._items and len(taken) < ROUND_REQUESTS and samples < ROUND_SAMPLES:
-                item = self._items.popleft()
-                if item.delivery is not None and item.batch is None:
-                    self._decode(item)
-                if item.batch is not None:
-                    taken.append(item)
-                    samples += item.batch.offered
+    def _taken(self) -> list[Item]:
+        """Return decoded items for one round, in order of arrival.
+
+        A request full of new series is decoded in turns, and stays where it is until the last.
+        """
+        taken: list[Item] = []
+        while self._items and not taken:
+            with self.spent("decode"):
+                later = self._decoded(taken)
+                if later and (not taken or self._postponed >= POSTPONED_MAX):
+                    self._postponed = 0
+                    self._decode(later[0])
+                    if later[0].turns is None and (ended := later.popleft()).batch is not None:
+                        taken.append(ended)
+                elif later:
+                    self._postponed += 1
+            with self._changed:
+                self._items.extendleft(reversed(later))
         return taken
 
-    def _decode(self, item: _Item) -> None:
-        """Fill in the batch of a request, or tell its client why there is none."""
-        assert item.receiver is not None
-        assert item.delivery is not None
-        receiver, delivery = item.receiver, item.delivery
-        name = (receiver.name, delivery.tenant)
+    def _decoded(self, taken: list[Item]) -> deque[Item]:
+        """Add what can be decoded at once; return what is begun, and what has to wait for that."""
+        samples, later = 0, deque[Item]()
+        while self._items and len(taken) < ROUND_REQUESTS and samples < ROUND_SAMPLES:
+            item = self._items.popleft()
+            if item.sender not in self._begun:
+                self._decode(item)
+                while item.turns is not None and len(self._begun) > BEGUN_MAX:
+                    self._decode(item)
+            if item.sender in self._begun:
+                later.append(item)
+            elif item.batch is not None:
+                taken.append(item)
+                samples += item.batch.offered
+        return later
+
+    def _decode(self, item: Item) -> None:
+        """Take a turn at a request; in the last, fill in its batch, or tell why there is none."""
+        if item.receiver is None or item.delivery is None or item.batch is not None:
+            return
+        name, quota = item.sender, self._quota(item.delivery.tenant)
         decoder = self._decoders.get(name)
         if decoder is None:
-            decoder = self._decoders[name] = receiver.open(self.limits, self.identity)
+            decoder = self._decoders[name] = item.receiver.open(self.limits, self.identity)
+        turns, item.turns = item.turns or in_turns(decoder, item.delivery), None
+        self._begun.discard(name)
         outcome: Outcome = Received()
         try:
-            item.batch = decoder.decode(delivery)
-        except RequestError as error:
-            outcome = error.with_traceback(None)  # its frames hold what was unpacked
-            outcome.__context__ = outcome.__cause__ = None
+            met = next(turns)
+        except StopIteration as end:
+            item.batch = end.value
         except Exception as error:  # no body may end the house
-            log.exception("request_broke", receiver=receiver.name)
-            del self._decoders[name]  # whatever it remembers may be half done
-            outcome = Malformed("this body could not be decoded", hint="this is a bug; see our log")
-            if isinstance(error, MemoryError):  # which is no fault of the body
-                outcome = Overloaded("no memory is left for this", retry_after=AGAIN)
+            outcome = unreadable(error, item.receiver.name)
+            if not isinstance(error, RequestError):
+                self._decoders.pop(name, None)  # whatever it remembers may be half done
+        else:
+            if self._affordable(met, quota):
+                self._known.lookup(met, quota)
+                item.turns = turns
+                self._begun.add(name)
+                return
+            self._decoders.pop(name, None)
+            outcome = Overloaded("too little memory is left", retry_after=AGAIN)
         if item.batch is None:
             self._tell(item, outcome)
-        elif self._affordable(item.batch, self._quota(delivery.tenant)):
-            self._quota(delivery.tenant).spend(item.batch.offered)
+        elif self._affordable(item.batch.keys, quota):
+            quota.spend(item.batch.offered)
         else:
-            del self._decoders[name]  # and the series it has just met, which are to be met anew
+            self._decoders.pop(name, None)  # and the series it has just met, to be met anew
             self._shed(item, item.batch, Overloaded("too little memory is left", retry_after=AGAIN))
             item.batch = None
 
-    def _affordable(self, batch: Batch, quota: Quota) -> bool:
+    def _affordable(self, keys: pa.RecordBatch | KeyTable, quota: Quota) -> bool:
         """Whether there is memory for the series that a decoder has met for the first time."""
-        new = self._met.new(batch.keys)
+        new = self._met.new(keys)
         added = min(new, quota.room()) if new else 0  # the others will be refused
-        return not new or self.memory.promise(added, self._journal.head() + 1, new - added)
+        entry = self._journal.head() + 1 if added else 0
+        return not new or self.memory.promise(added, entry, new - added)
 
-    def _allowance(self, item: _Item) -> Quota | None:
+    def _allowance(self, item: Item) -> Quota | None:
         return None if item.delivery is None else self._quota(item.delivery.tenant)
 
     def _quota(self, tenant: str) -> Quota:
         return self._quotas.get(tenant) or self._quotas.setdefault(tenant, Quota(self.limits))
 
-    def _stored(self, item: _Item, checked: Checked) -> None:
+    def _stored(self, item: Item, checked: Checked) -> None:
         name = item.receiver.name if item.receiver is not None else None
         reasons = self.traffic.stored(name, checked)
         accepted, rejected = checked.samples.num_rows, checked.rejected.num_rows
         wrong = faults(checked.rejected, item.batch.origin if item.batch is not None else "")
         self._tell(item, Received(checked.offered, accepted, rejected, reasons, wrong))
 
-    def _not_stored(self, done: Sequence[tuple[_Item, Batch]], error: StoreError) -> None:
+    def _not_stored(self, done: Sequence[tuple[Item, Batch]], error: StoreError) -> None:
         """Ask clients to come again; a source's batch waits on, unless nothing will be stored."""
         self.full = isinstance(error, StoreFull)
         what = Overloaded(str(error.args[0]), retry_after=AGAIN_FULL)
@@ -339,17 +361,17 @@ class Intake:
                 continue
             self._shed(item, batch, what)
 
-    def _shed(self, item: _Item, batch: Batch, what: Overloaded) -> None:
+    def _shed(self, item: Item, batch: Batch, what: Overloaded) -> None:
         """Ask for a batch again; one of a source counts when it is stored."""
         if item.receiver is not None:
             self.traffic.asked_again(item.receiver.name, batch.offered)
         self._tell(item, what)
 
-    def _tell(self, item: _Item, outcome: Outcome) -> None:
+    def _tell(self, item: Item, outcome: Outcome) -> None:
         if item.delivery is None:
             assert item.batch is not None
             with self._changed:
-                self._sources -= _held(item.batch)
+                self._sources -= held(item.batch)
         else:
             assert item.receiver is not None
             self.traffic.bytes += len(item.delivery.body)
@@ -358,7 +380,7 @@ class Intake:
             self.release(cost(len(item.delivery.body)))
         item.told(outcome)
 
-    def _answered(self, item: _Item, receiver: Receiver, delivery: Delivery) -> None:
+    def _answered(self, item: Item, receiver: Receiver, delivery: Delivery) -> None:
         """Time a request, and end its part of the trace."""
         seconds = (time.time_ns() - item.began) / 1e9
         self._witness.meters.observe(
@@ -376,14 +398,3 @@ class Intake:
         self._witness.answered(kind)
         with self._changed:
             self.traffic.requests[receiver.name, kind] += 1
-
-
-def cost(size: int) -> int:
-    """Return what a request of `size` bytes counts; even an empty one takes room."""
-    return max(size, COST_MIN)
-
-
-def _held(batch: Batch) -> int:
-    """Return the bytes that a source's batch holds; a table of keys is its source's own."""
-    keys = 0 if isinstance(batch.keys, KeyTable) else batch.keys.nbytes
-    return cost(int(batch.samples.nbytes + batch.unread.nbytes + keys))

@@ -24,7 +24,7 @@ from tests.receivers.prometheus_naive import (
 from watchkeeper.errors import Malformed, RequestError, TooLarge, Unsupported
 from watchkeeper.identity import Identity
 from watchkeeper.model import STALE_BITS
-from watchkeeper.receivers import Delivery, Limits, Received, _seen
+from watchkeeper.receivers import Delivery, Limits, Received, _seen, remote_write
 from watchkeeper.receivers.remote_write import SYMBOLS_MAX, RemoteWrite
 from watchkeeper.testing.receivers import Examples, contents, receiver_checks
 
@@ -437,6 +437,30 @@ def test_limits_of_a_request_hold_for_series_that_are_known():
         decoder.decode(delivery(first([*KNOWN[:2], KNOWN[0]])))
     with pytest.raises(TooLarge, match="more than 4 samples"):
         decoder.decode(delivery(first([(KNOWN[0][0], [(T + at, 1.0) for at in range(5)])])))
+
+
+@pytest.mark.parametrize("turn", [1, 3, 100])
+def test_in_however_many_turns_new_series_are_read_they_are_read_alike(monkeypatch, turn):
+    series = [([("__name__", f"m{n % 4}"), ("k", str(n))], [(1_000, float(n))]) for n in range(10)]
+    series[4] = ([("k", "no name")], [(1_000, 4.0)])
+    request = delivery(first([(*one, []) for one in series]))
+    monkeypatch.setattr(remote_write, "TURN", 1_000)
+    whole = opened().decode(request)
+    monkeypatch.setattr(remote_write, "TURN", turn)
+    decoder, lengths = opened(), []
+    turns = decoder.turns(request)
+    while True:
+        try:
+            lengths.append(len(next(turns)))
+        except StopIteration as end:
+            batch = end.value
+            break
+    assert len(lengths) == -(-10 // turn) - 1
+    assert lengths == sorted(lengths)
+    assert batch.samples.equals(whole.samples)
+    assert batch.unread.equals(whole.unread)
+    assert batch.keys.since(0).equals(whole.keys.since(0))
+    assert list(decoder.turns(request)) == [], "what is known needs one turn"
 
 
 def test_a_sender_of_ever_new_series_is_remembered_by_its_share():

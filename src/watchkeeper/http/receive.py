@@ -22,9 +22,10 @@ from watchkeeper.access import Scope as Allowed
 from watchkeeper.errors import Malformed, Overloaded, RequestError, TooLarge
 from watchkeeper.http._gate import headers_of
 from watchkeeper.http.table import Endpoint
-from watchkeeper.intake import Intake, cost
+from watchkeeper.intake import Intake
 from watchkeeper.model import Millis
 from watchkeeper.receivers import Answer, Delivery, Outcome, Receiver
+from watchkeeper.waiting import cost
 
 READ = 30.0  # seconds in which a body must have come
 TENANT = "x-scope-orgid"  # as Cortex, Mimir and Loki call it

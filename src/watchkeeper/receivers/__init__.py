@@ -13,9 +13,9 @@ durable; only then is the answer sent. One bad record never costs its neighbours
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -28,6 +28,7 @@ from watchkeeper.errors import (
     Unsupported,
 )
 from watchkeeper.identity import Identity
+from watchkeeper.key_table import KeyTable
 from watchkeeper.model import Batch, Millis, Reason
 
 STATUS: Mapping[type[RequestError], int] = {
@@ -166,6 +167,37 @@ class Decoder(Protocol):
 
         :raises RequestError: nothing of it can be used.
         """
+
+
+Turns = Generator[KeyTable, None, Batch | None]
+
+
+@runtime_checkable
+class Patient(Decoder, Protocol):
+    """A decoder that can be kept waiting while it learns what is new in a request."""
+
+    def turns(self, delivery: Delivery) -> Turns:
+        """Decode as `decode` does; whenever some series were learned, yield the table of all.
+
+        Until it has ended, it decodes nothing else.
+        """
+
+
+def in_turns(decoder: Decoder, delivery: Delivery) -> Turns:
+    """Decode in turns, or in one with a decoder that knows no other way."""
+    if isinstance(decoder, Patient):
+        return (yield from decoder.turns(delivery))
+    return decoder.decode(delivery)
+
+
+def at_once(turns: Turns) -> Batch | None:
+    """Take all turns, one after the other."""
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            batch: Batch | None = end.value
+            return batch
 
 
 class Receiver(Protocol):

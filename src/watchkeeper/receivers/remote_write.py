@@ -39,7 +39,9 @@ from watchkeeper.receivers import (
     Outcome,
     Received,
     Route,
+    Turns,
     _rows,
+    at_once,
     refusal,
     told,
 )
@@ -63,6 +65,7 @@ from watchkeeper.receivers._wire import (
 from watchkeeper.slots import ABSENT
 
 SYMBOLS_MAX = 1_000_000
+TURN = 128  # new series that are read before others have their turn
 SAMPLE_BYTES = 18  # of a sample as all senders write it
 VERSIONS = {"": 1, "prometheus.writerequest": 1, "io.prometheus.write.v2.request": 2}
 USUAL_TYPE = "application/x-protobuf"  # of version 1, as Prometheus names it
@@ -248,11 +251,15 @@ class _Decoder:
 
     def decode(self, delivery: Delivery) -> Batch | None:
         """Return the samples of a request, good or not; None when it has none."""
+        return at_once(self.turns(delivery))
+
+    def turns(self, delivery: Delivery) -> Turns:
+        """Do the same, a TURN of new series at a time."""
         version, data = _unpacked(delivery, self._limits)
         if self._seen.full:
             self._seen, self._table = Seen(self._limits.remembered), KeyTable(KEYS)
         again = self._again(data, delivery) if version == 1 else None
-        return again if again is not None else self._read(data, version, delivery)
+        return again if again is not None else (yield from self._read(data, version, delivery))
 
     def _again(self, data: Bytes, delivery: Delivery) -> Batch | None:
         """Return the samples of a request of series that are all known; None when it is none."""
@@ -266,7 +273,7 @@ class _Decoder:
         value = bits[:count].view(np.float64)
         return self._batch(delivery, rows[:count].copy(), time[:count].copy(), value.copy())
 
-    def _read(self, data: Bytes, version: int, delivery: Delivery) -> Batch | None:
+    def _read(self, data: Bytes, version: int, delivery: Delivery) -> Turns:
         """Return the samples of any request."""
         found, scanned = _scanned(data, version, self._limits)
         if scanned.samples == 0:
@@ -283,8 +290,11 @@ class _Decoder:
         numbers = self._seen.resolve(data, labels)
         rows: Rows = np.empty(scanned.samples, dtype=np.uint32)
         wanted, without = place(slot, numbers, self._seen.rows, rows)
+        for first in range(0, len(wanted), TURN):
+            self._learn(wanted[first : first + TURN])
+            if first + TURN < len(wanted):
+                yield self._table
         if len(wanted):
-            self._learn(wanted)
             _, without = place(slot, numbers, self._seen.rows, rows)
         time = found.time[: scanned.samples]
         value = found.bits[: scanned.samples].view(np.float64)
