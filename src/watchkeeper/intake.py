@@ -21,13 +21,7 @@ import pyarrow as pa
 
 from watchkeeper import pipeline
 from watchkeeper.contracts import Contract, Known
-from watchkeeper.errors import (
-    Overloaded,
-    OverQuota,
-    RequestError,
-    StoreError,
-    StoreFull,
-)
+from watchkeeper.errors import Overloaded, OverQuota, RequestError, StoreError, StoreFull
 from watchkeeper.identity import Identity
 from watchkeeper.journal import Journal
 from watchkeeper.key_table import KeyTable
@@ -58,6 +52,7 @@ NEW_TENANT = 60.0  # the same to a tenant that is one too many
 
 BEGUN_MAX = 4  # requests of which a part is decoded; what they unpack to is held meanwhile
 POSTPONED_MAX = 8  # rounds of others for which they wait
+SHORT, LATELY = 64, 1.0  # new series of a turn when others came within so many seconds
 
 
 class Intake:
@@ -83,7 +78,8 @@ class Intake:
         self._known = Known(())
         self._decoders: dict[tuple[str, str], Decoder] = {}
         self._begun: set[tuple[str, str]] = set()  # senders of whom a request is half decoded
-        self._postponed = 0  # rounds since it went on
+        self._postponed, self._others = 0, 0.0  # rounds since it went on; when others last came
+        self._next = 0  # entry that this round makes; 0: not asked for yet
         self._met, self.memory = Met(), Budget(self.limits.memory)
         self._quotas: dict[str, Quota] = {}
         self._items: deque[Item] = deque()
@@ -264,9 +260,12 @@ class Intake:
         A request full of new series is decoded in turns, and stays where it is until the last.
         """
         taken: list[Item] = []
+        self._next = 0
         while self._items and not taken:
             with self.spent("decode"):
                 later = self._decoded(taken)
+                if later and taken:
+                    self._others = time.monotonic()
                 if later and (not taken or self._postponed >= POSTPONED_MAX):
                     self._postponed = 0
                     self._decode(later[0])
@@ -299,14 +298,14 @@ class Intake:
         if item.receiver is None or item.delivery is None or item.batch is not None:
             return
         name, quota = item.sender, self._quota(item.delivery.tenant)
-        decoder = self._decoders.get(name)
-        if decoder is None:
+        if (decoder := self._decoders.get(name)) is None:
             decoder = self._decoders[name] = item.receiver.open(self.limits, self.identity)
+        lately = item.turns is not None and time.monotonic() - self._others < LATELY
         turns, item.turns = item.turns or in_turns(decoder, item.delivery), None
         self._begun.discard(name)
         outcome: Outcome = Received()
         try:
-            met = next(turns)
+            met = turns.send(SHORT if lately else None)
         except StopIteration as end:
             item.batch = end.value
         except Exception as error:  # no body may end the house
@@ -334,8 +333,9 @@ class Intake:
         """Whether there is memory for the series that a decoder has met for the first time."""
         new = self._met.new(keys)
         added = min(new, quota.room()) if new else 0  # the others will be refused
-        entry = self._journal.head() + 1 if added else 0
-        return not new or self.memory.promise(added, entry, new - added)
+        if added and not self._next:
+            self._next = self._journal.head() + 1
+        return not new or self.memory.promise(added, self._next, new - added)
 
     def _allowance(self, item: Item) -> Quota | None:
         return None if item.delivery is None else self._quota(item.delivery.tenant)

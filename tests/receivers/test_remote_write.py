@@ -439,6 +439,13 @@ def test_limits_of_a_request_hold_for_series_that_are_known():
         decoder.decode(delivery(first([(KNOWN[0][0], [(T + at, 1.0) for at in range(5)])])))
 
 
+def test_a_turn_is_as_long_as_is_asked_for(monkeypatch):
+    monkeypatch.setattr(remote_write, "TURN", 3)
+    series = [([("__name__", f"m{n}")], [(1_000, 1.0)], []) for n in range(20)]
+    turns = opened().turns(delivery(first(series)))
+    assert [len(next(turns)), len(turns.send(5)), len(next(turns))] == [3, 8, 11]
+
+
 @pytest.mark.parametrize("turn", [1, 3, 100])
 def test_in_however_many_turns_new_series_are_read_they_are_read_alike(monkeypatch, turn):
     series = [([("__name__", f"m{n % 4}"), ("k", str(n))], [(1_000, float(n))]) for n in range(10)]

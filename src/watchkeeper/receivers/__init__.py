@@ -169,7 +169,7 @@ class Decoder(Protocol):
         """
 
 
-Turns = Generator[KeyTable, None, Batch | None]
+Turns = Generator[KeyTable, int | None, Batch | None]
 
 
 @runtime_checkable
@@ -179,7 +179,7 @@ class Patient(Decoder, Protocol):
     def turns(self, delivery: Delivery) -> Turns:
         """Decode as `decode` does; whenever some series were learned, yield the table of all.
 
-        Until it has ended, it decodes nothing else.
+        It may be sent how many to learn next. Until it has ended, it decodes nothing else.
         """
 
 

@@ -290,10 +290,12 @@ class _Decoder:
         numbers = self._seen.resolve(data, labels)
         rows: Rows = np.empty(scanned.samples, dtype=np.uint32)
         wanted, without = place(slot, numbers, self._seen.rows, rows)
-        for first in range(0, len(wanted), TURN):
-            self._learn(wanted[first : first + TURN])
-            if first + TURN < len(wanted):
-                yield self._table
+        learned, turn = 0, TURN
+        while learned < len(wanted):
+            self._learn(wanted[learned : learned + turn])
+            learned += turn
+            if learned < len(wanted):
+                turn = (yield self._table) or TURN
         if len(wanted):
             _, without = place(slot, numbers, self._seen.rows, rows)
         time = found.time[: scanned.samples]
