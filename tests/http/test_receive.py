@@ -140,6 +140,35 @@ def test_one_connection_carries_many_requests(house):
     connection.close()
 
 
+@pytest.mark.parametrize(
+    ("size", "at_once"), [(0, True), (100_000, True), (4 * server.AHEAD, False)]
+)
+def test_a_body_wakes_its_reader_when_it_is_whole_or_there_is_much_of_it(size, at_once):
+    told = []
+
+    async def count(scope, receive, send):
+        more = True
+        while more:
+            message = await receive()
+            told.append(message["body"])
+            more = message["more_body"]
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    close = server.serve(count, listening)
+    body, step = bytes(range(250)) * (size // 250), max(size // 5, 1)
+    with socket.create_connection(listening.getsockname(), timeout=30) as plug:
+        plug.sendall(f"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        for at in range(0, len(body), step):
+            time.sleep(0.02)  # so that it does not all arrive at once
+            plug.sendall(body[at : at + step])
+        assert b" 204 " in plug.recv(4096)
+    close()
+    assert b"".join(told) == body
+    assert (len(told) == 1) == at_once
+
+
 def test_a_body_that_declares_too_much_is_refused_before_it_is_read(house):
     head = f"POST /push HTTP/1.1\r\nHost: 127.0.0.1:{house.port}\r\nContent-Length: 4294967296\r\n"
     with socket.create_connection(("127.0.0.1", house.port), timeout=20) as plug:

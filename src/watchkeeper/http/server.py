@@ -20,6 +20,7 @@ HEAD = 15.0  # seconds in which a request's head must have come
 BODY = 35.0  # seconds in which its body must have; `receive` answers a little before
 KEEP = 75.0  # seconds an idle connection is kept; longer than most senders' intervals
 HEAD_BYTES = 64 << 10
+AHEAD = 128 << 10  # bytes of a body that may be here before somebody takes them
 LINGER = 2  # seconds for the last answers to leave
 SPARE = 48  # open files that clients may not take from stores, sources and actions
 FEWEST = 8  # connections that are taken however few files there may be
@@ -66,6 +67,18 @@ class Bounded(HttpToolsProtocol):
             scope: Any = self.scope
             scope[PEER] = self._peer
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Gather the body. Who reads it is woken when it is whole or there is much of it.
+
+        To be woken for each part of a request takes as long as to read it.
+        """
+        if self.cycle.response_complete:
+            return
+        self.cycle.body += body
+        if len(self.cycle.body) > AHEAD:
+            self.flow.pause_reading()
+            self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """The request is whole."""
