@@ -134,7 +134,8 @@ def test_rates_match_their_slow_twin_and_are_never_negative(
     time = START + np.cumsum([0, *(gap for gap, _ in steps)])[1:].astype(np.int64)
     value = np.array([x for _, x in steps], float)
     row = np.zeros(len(value), np.uint32)
-    rates = _rates.per_second(_rates.fresh(1), row, time, value, np.ones(1, np.bool_))
+    rates = np.empty(len(value))
+    _rates.per_second(_rates.fresh(1), row, time, value, np.ones(1, np.bool_), rates)
     np.testing.assert_array_equal(rates, _rates.reference(time, value))
     assert not (rates < 0.0).any()
 

@@ -23,7 +23,7 @@ import pyarrow as pa
 from watchkeeper import policies
 from watchkeeper.contracts import traits
 from watchkeeper.core import blocks
-from watchkeeper.core.panel import DUPLICATE, FRESH, LATE, Current, Panel, admit, later
+from watchkeeper.core.panel import ENDED, FRESH, Current, Panel, admit, later
 from watchkeeper.core.state import (
     KEEP_EVERY,
     Arrived,
@@ -139,20 +139,13 @@ def _observe(
     rulebook: Rulebook, state: State, samples: Samples, engine: Engine
 ) -> tuple[Observed, npt.NDArray[np.bool_]]:
     """Return also which of the samples were scored."""
-    fate = admit(samples.row, samples.time, state.last)
-    counts = Counts(
-        accepted=len(fate),
-        scored=int(np.count_nonzero(fate == FRESH)),
-        duplicate=int(np.count_nonzero(fate == DUPLICATE)),
-        late=int(np.count_nonzero(fate == LATE)),
-    )
-    kept = fate == FRESH
-    if counts.scored != counts.accepted:
-        samples = pick(samples, kept)
-    ended, offered = np.isnan(samples.value), samples
-    if ended.any():
-        samples = pick(samples, ~ended)
-        kept[kept] = ~ended
+    fate, ended, duplicate, late = admit(samples.row, samples.time, samples.value, state.last)
+    judged = len(fate) - duplicate - late
+    counts = Counts(len(fate), scored=judged, duplicate=duplicate, late=late)
+    kept, offered = fate == FRESH, samples
+    if duplicate or late:
+        offered = pick(samples, fate <= ENDED)
+    samples = pick(samples, kept) if ended else offered
 
     parts = blocks.slices(samples, engine.workers)
     done = engine.map(
@@ -160,8 +153,8 @@ def _observe(
     )
     scores = stack(done)
     evidence = Arrived(samples.arrived, samples.row, scores.score, scores.deadline)
-    if ended.any():
-        evidence = _with_ends(evidence, offered, ended)
+    if ended:
+        evidence = _with_ends(evidence, offered, np.isnan(offered.value))
     return Observed(samples, scores, counts, evidence), kept
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from watchkeeper.detectors import Samples
 from watchkeeper.detectors._ensemble import Scores
-from watchkeeper.model import Entry, Times, pick
+from watchkeeper.model import Entry, Rows, pick
 
 PART = 16_384  # samples; fewer are scored before another thread has begun with its half
 
@@ -20,7 +20,7 @@ class Block(NamedTuple):
     """What some entries brought, sorted by series; samples of one series as they came."""
 
     samples: Samples
-    entry: Times  # which of the entries each sample came in, from 0
+    entry: Rows  # which of the entries each sample came in, from 0
 
 
 def together(entries: Sequence[Entry]) -> Block:
@@ -30,7 +30,8 @@ def together(entries: Sequence[Entry]) -> Block:
     row, time, value = (np.concatenate(column) for column in zip(*parts, strict=True))
     sizes = [entry.samples.num_rows for entry in entries]
     arrived = np.repeat(np.array([entry.arrived for entry in entries], np.int64), sizes)
-    block = Block(Samples(row, time, arrived, value), np.repeat(np.arange(len(entries)), sizes))
+    whose = np.repeat(np.arange(len(entries), dtype=np.uint32), sizes)
+    block = Block(Samples(row, time, arrived, value), whose)
     if _ascends(row):
         return block
     order = np.argsort(row, kind="stable")
@@ -39,8 +40,8 @@ def together(entries: Sequence[Entry]) -> Block:
 
 def follows(last: Entry, entry: Entry) -> bool:
     """Return whether all series of an entry come after those of another: nothing is sorted."""
-    before, after = last.samples.column("series"), entry.samples.column("series")
-    return bool(len(before) and len(after) and before[-1].as_py() < after[0].as_py())
+    before, after = (one.samples.column("series").to_numpy() for one in (last, entry))
+    return bool(len(before) and len(after) and before[-1] < after[0])
 
 
 def tell(sha256: Any, block: Block, scores: Scores) -> None:
@@ -51,7 +52,7 @@ def tell(sha256: Any, block: Block, scores: Scores) -> None:
         order = np.argsort(entry, kind="stable")
         columns, entry = [column[order] for column in columns], entry[order]
     columns = [np.ascontiguousarray(column) for column in columns]
-    numbers = np.arange(entry[-1] + 2) if len(entry) else entry
+    numbers = np.arange(int(entry[-1]) + 2, dtype=np.uint32) if len(entry) else entry
     starts = np.searchsorted(entry, numbers).tolist()
     for begin, end in itertools.pairwise(starts):
         for column in columns:

@@ -26,7 +26,7 @@ from watchkeeper.model import (
     pick,
 )
 
-FRESH, DUPLICATE, LATE = np.uint8(0), np.uint8(1), np.uint8(2)
+FRESH, ENDED, DUPLICATE, LATE = range(4)  # what becomes of a sample
 FOREVER = np.iinfo(np.int64).max
 
 
@@ -183,19 +183,28 @@ def later(deadline: Times, pause: int) -> Times:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)
-def admit(row: Rows, time: Times, last: Times) -> npt.NDArray[np.uint8]:
-    """Mark each sample FRESH, DUPLICATE (the last time again) or LATE; move `last` on."""
+def admit(
+    row: Rows, time: Times, value: Floats, last: Times
+) -> tuple[npt.NDArray[np.uint8], int, int, int]:
+    """Mark each sample, and move `last` on.
+
+    :return: of each sample whether it is FRESH, ENDED (a stale marker), DUPLICATE (the last time
+        again) or LATE; and how many are not FRESH, by mark.
+    """
     fate = np.empty(len(row), np.uint8)
+    ended = duplicate = late = 0
     for i in range(len(row)):
         r = row[i]
         if time[i] > last[r]:
             last[r] = time[i]
-            fate[i] = 0
+            fate[i] = FRESH
+            if np.isnan(value[i]):
+                fate[i], ended = ENDED, ended + 1
         elif time[i] == last[r]:
-            fate[i] = 1
+            fate[i], duplicate = DUPLICATE, duplicate + 1
         else:
-            fate[i] = 2
-    return fate
+            fate[i], late = LATE, late + 1
+    return fate, ended, duplicate, late
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False)

@@ -25,7 +25,7 @@ from watchkeeper.model import Floats, Times, Traits, append, digest
 NO_DEADLINE = (1 << 63) - 1
 BLOCKS, BLOCK = 8, 12  # an alarm is remembered for 7 to 8 blocks of 12 samples
 SPAN = BLOCKS * BLOCK
-CHUNK = 16_384  # samples scored at a time, so that what lies between the detectors stays in cache
+CHUNK = 32_768  # samples scored at a time, so that what lies between the detectors stays in cache
 NOTABLE = 0.5  # below, the first band in order is shown, or bands would flicker
 SPARED = 0.7  # a score that no contract lowers: what takes nothing from health
 AWAY = 0.8  # the most that a move to the harmless side can score
@@ -200,11 +200,11 @@ class Ensemble:
             part = Samples(
                 samples.row[now], samples.time[now], samples.arrived[now], samples.value[now]
             )
-            rate = _rates.per_second(state.rates, *part[:2], part.value, traits.counter)
+            rate = value[now]
+            _rates.per_second(state.rates, *part[:2], part.value, traits.counter, rate)
             part = part._replace(value=rate)
             self._judge(state, part, traits, out[:, now], by[now], deadline[now])
             _onsets(state.alarms, part.row, out[3, now], onset[now])
-            value[now] = rate
         scores = Scores(value, out[0], out[1], out[2], out[3], onset, deadline, by)
         return state, scores
 

@@ -53,14 +53,14 @@ def _rates(state: Any, row: Any, time: Any, bits: Any, value: Any, counter: Any,
             into[i] = gain / seconds
 
 
-def per_second(state: State, row: Rows, time: Times, value: Floats, counter: Flags) -> Floats:
-    """Return the values, those of counters as rates per second; the state changes in place.
+def per_second(
+    state: State, row: Rows, time: Times, value: Floats, counter: Flags, out: Floats
+) -> None:
+    """Fill in the values, those of counters as rates per second; the state changes in place.
 
     A counter's first sample has no rate yet: NaN. What is not finite passes unchanged.
     """
-    out = np.empty(len(value), np.int64)
-    _rates(state, row, time, value.view(np.int64), value, counter, out)
-    return out.view(np.float64)
+    _rates(state, row, time, value.view(np.int64), value, counter, out.view(np.int64))
 
 
 def reference(time: Times, value: Floats) -> list[float]:

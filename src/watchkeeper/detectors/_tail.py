@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from watchkeeper.arithmetic import LN2, exp, log
 from watchkeeper.detectors import Scored
-from watchkeeper.model import Floats, Times
+from watchkeeper.model import Floats
 
 LN10 = 2.302585092994046
 SHARE = 0.02  # of the samples lie above the tracked quantile
@@ -60,10 +60,10 @@ def columns(count: int) -> Floats:
     return np.empty((4, count))
 
 
-def bandless(score: Floats, deadline: Times | None = None) -> Scored:
+def bandless(score: Floats) -> Scored:
     """Return scores of whoever knows no band."""
     unknown = np.full(len(score), np.nan)
-    return Scored(unknown, unknown, unknown, score, deadline)
+    return Scored(unknown, unknown, unknown, score)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")

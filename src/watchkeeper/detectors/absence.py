@@ -21,6 +21,7 @@ from watchkeeper.model import STALE_BITS, Floats, Times, Traits
 INTERVAL, COUNT = range(2)  # columns; the interval in milliseconds
 ENOUGH = 3.0  # intervals before the learned one is believed
 CLIP = 4.0  # an interval teaches at most this many times the learned one
+UNKNOWN, NOTHING = np.array(math.nan), np.array(0.0)
 
 
 class State(NamedTuple):
@@ -50,6 +51,11 @@ def _deadlines(state: Any, row: Any, arrived: Any, bits: Any, knobs: Any, out: A
         if known[r, COUNT] >= ENOUGH:
             wait = max(patience * known[r, INTERVAL], least)
         out[i] = now - 1 if bits[i] == STALE_BITS else now + math.ceil(wait)
+
+
+def _repeated(number: Floats, count: int) -> Floats:
+    """Return a column of one number, which takes no memory."""
+    return np.ndarray(count, np.float64, number, strides=(0,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +90,8 @@ class Absence:
         knobs = (self.patience, self.least, self.unlearned, self.pace)
         bits = samples.value.view(np.int64)
         _deadlines(state, samples.row, samples.arrived, bits, knobs, deadline)
-        return state, tail.bandless(np.zeros(len(deadline)), deadline)
+        unknown, nothing = _repeated(UNKNOWN, len(deadline)), _repeated(NOTHING, len(deadline))
+        return state, Scored(unknown, unknown, unknown, nothing, deadline)
 
     def reference(self, time: Times, value: Floats, traits: Traits) -> Floats:
         """Return the scores of one series: none, whatever came."""
