@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.ingest.pairs import pairs
 from benchmarks.ingest.payloads import SHARD, Request, probe, requests
 from benchmarks.ingest.sender import Connection, Sent, send
 from benchmarks.ingest.servers import KINDS, Server, binary, running
@@ -227,7 +228,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each server")
     parser.add_argument("--only", choices=("compare", "ours", "waits", "decisions"))
     parser.add_argument("--million", action="store_true", help="a million series, and nothing else")
+    parser.add_argument("--from", dest="other", type=Path, help="beside another checkout")
+    parser.add_argument("--pairs", type=int, default=20, help="of portions, with --from")
     asked = parser.parse_args()
+    if asked.other is not None:
+        with tempfile.TemporaryDirectory() as named:
+            pairs(Path(named), asked.other.resolve(), asked.pairs)
+        return
     if asked.only != "ours":
         for name in GOALS:
             binary(name)

@@ -142,16 +142,18 @@ KINDS = {"prometheus": prometheus, "victoria-metrics": victoria, "watchkeeper": 
 
 
 @contextmanager
-def running(name: str, folder: Path, *config: str) -> Iterator[Server]:
+def running(name: str, folder: Path, *config: str, source: Path | None = None) -> Iterator[Server]:
     """Start a server and wait until it is ready; end it afterwards.
 
     :param config: what ours is configured with, if not with what is compared.
+    :param source: where ours is imported from, if not from where it is installed.
     """
     folder.mkdir()
     port = _free_port()
     command, path, ready = KINDS[name](folder, port, *config)
+    env = {**os.environ, "PYTHONPATH": str(source)} if source else None
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env)
     settle = _decided if name == "watchkeeper" else _quiet
     server = Server(name, process, port, path, folder, settle)
     try:
