@@ -144,6 +144,24 @@ def test_a_reader_who_goes_away_is_not_complained_about(out):
             assert one.wait(60) in (0, 1)
 
 
+HALF = """
+from watchkeeper import cli
+from watchkeeper.errors import OutputError
+def half(*_, **__):
+    print("half a result")
+    raise OutputError("no room")
+cli.program = lambda _: half
+cli.main()
+"""
+
+
+def test_nor_is_one_who_is_gone_when_a_command_fails():
+    with process(code=HALF, env={"PYTHONUNBUFFERED": ""}) as one:
+        one.stdout.close()
+        assert one.stderr.read() == "watchkeeper: WK600 no room\n"
+        assert one.wait(60) == 1
+
+
 def test_progress_is_silent_where_nobody_looks(out, tmp_path):
     code, _, err = finished("score", out.parent / "fleet.parquet", "--out", tmp_path / "out")
     assert (code, err) == (0, "")

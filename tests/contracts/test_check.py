@@ -403,6 +403,15 @@ def test_what_one_sender_may_not_add_another_may_though_it_sends_the_very_same()
     assert checked.samples.num_rows == 3, "they are held: whoever sends them adds none"
 
 
+def test_a_source_with_one_series_too_many_has_its_names_looked_up_once():
+    head = {"name": "few", "version": 1, "entities": ["*"], "closed": False}
+    few = read({**head, "series_max": 2}, "few")
+    known, one = Known([few]), batch([(f"host:{n}", "m", {}, NOW, 1.0) for n in range(3)])
+    found = known.lookup(one.keys)
+    assert (found.refused == TOO_MANY).sum() == 1
+    assert known.lookup(one.keys) is found
+
+
 NAMES = st.sampled_from(
     [
         ("host:a", "cpu", '{"cpu.mode":"idle"}'),

@@ -7,6 +7,7 @@ Results go to stdout, diagnostics and progress to stderr. Exit codes: 0 ok, 1 fo
 from __future__ import annotations
 
 import atexit
+import contextlib
 import inspect
 import os
 import signal
@@ -83,8 +84,9 @@ def leave(code: int) -> NoReturn:
     lets nobody else in (a compiler, a resolver): the interpreter could wait for it for ever.
     """
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for said in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # a success was flushed before; a failure has its code
+            said.flush()
     os._exit(code)
 
 

@@ -104,8 +104,9 @@ class Known:
         kinds = _Kinds()
         rule = kinds.detailed(kinds.of_rules(found), found.detail)
         lookup = Lookup(kinds.limits(), kinds.says(), rule, found.refused, canonical, rows)
-        # What one sender may not add, another may, or the same one later.
-        self._latest = None if (found.refused == TOO_MANY).any() else (keys, lookup)
+        # What one sender may not add, another may, or the same one later; a contract's limit stays.
+        passing = allow is not None and bool((found.refused == TOO_MANY).any())
+        self._latest = None if passing else (keys, lookup)
         return lookup
 
     def find(self, keys: pa.RecordBatch) -> Found:
