@@ -157,7 +157,8 @@ def test_a_rulebook_tells_nothing_about_the_place_it_was_made_in(here, tmp_path)
 
 def test_a_rulebook_writes_every_default_out():
     document = config.rulebook(config.default())
-    assert set(document) == {"schema", "tick_ms", "contracts", "detectors", "health", "policies"}
+    parts = {"contracts", "detectors", "health", "policies"}
+    assert set(document) == {"schema", "tick_ms", "scores", *parts}
     for spec in document["detectors"]:
         plug = plugins.load("detectors", spec["type"])()
         assert spec["version"] == plug.version
@@ -171,9 +172,10 @@ def test_a_rulebook_writes_every_default_out():
     [
         ({"schema": 2}, "WK304 rulebook schema 2; this release reads 1"),
         ({"schema": None}, "WK304 rulebook schema None"),
+        ({"scores": "md5"}, "WK304 rulebook: the scores are hashed with 'md5'; this release knows"),
     ],
 )
-def test_a_rulebook_of_another_schema_is_refused(change, said):
+def test_a_rulebook_of_another_schema_or_hash_is_refused(change, said):
     document = config.rulebook(config.default()) | change
     with pytest.raises(errors.StoreVersion) as caught:
         config.read_rulebook(document)

@@ -1,6 +1,7 @@
 """From batches to a proven ledger: the four verbs, restarts, replays, and what must not show."""
 
 import functools
+import hashlib
 import json
 
 import numpy as np
@@ -369,6 +370,34 @@ def test_a_new_rulebook_holds_from_its_entry_on_and_replays(stores):
     # a changed policy starts afresh: host:a, still hot, fires once more, and owes nothing now
     assert outcomes == {("host:a", "ordered"), ("host:a", "dry_run"), ("host:b", "dry_run")}
     stores.verify()
+
+
+def test_scores_are_hashed_as_the_rulebook_says_and_a_rulebook_that_does_not_say_means_sha256(
+    tmp_path, rulebook, monkeypatch
+):
+    older = {name: part for name, part in rulebook.document.items() if name != "scores"}
+
+    def hashes(name, *documents):
+        (tmp_path / name).mkdir()
+        stores = Stores(tmp_path / name, config.read_rulebook(documents[0])).begin()
+        for number, document in enumerate(documents):
+            if number:
+                at = Millis(START + 10_000 * number + 500)  # in the middle of a tick
+                stores.journal.note(Control("rulebook", "test", canonical(document)), at)
+            telemetry(stores, 10 * number + 10, after=10 * number)
+            drain(stores.decider())
+        stores.verify()
+        told = [json.loads(body)["scores"] for body in steps_of(stores)]
+        stores.close()
+        return told
+
+    now, before = hashes("now", rulebook.document), hashes("before", older)
+    assert not set(now) & set(before)
+    changed = hashes("changed", older, rulebook.document)
+    assert changed[: len(before)] == before
+    monkeypatch.setitem(state.HASHES, "blake3", hashlib.sha256)
+    assert hashes("the same bytes", rulebook.document) == before
+    assert hashes("all of them", older, rulebook.document) != changed
 
 
 def test_the_audit_chain_names_every_model_with_its_version_and_digest(stores):

@@ -11,7 +11,7 @@ from typing import Any
 
 from watchkeeper import contracts, plugins, policies
 from watchkeeper.config._plugs import build, types_of
-from watchkeeper.core.state import Rulebook
+from watchkeeper.core.state import HASHES, Rulebook
 from watchkeeper.detectors import Detector
 from watchkeeper.detectors._ensemble import Ensemble
 from watchkeeper.errors import StoreVersion
@@ -19,6 +19,7 @@ from watchkeeper.health import HealthModel
 from watchkeeper.model import Millis, canonical
 
 SCHEMA = 1
+SCORES = "blake3"  # three times as fast as SHA-256 by the processor's own instructions
 _VERSIONS = ("version", "state_version")
 
 
@@ -42,13 +43,14 @@ def compose(
         "detectors": [_spec("detectors", one) for one in detectors],
         "health": _spec("health", health),
         "policies": [_full(one) for one in rules],
+        "scores": SCORES,
     }
     document |= {"flags": dict(flags)} if flags else {}
     document |= {"needs": dict(needs)} if needs else {}
     canonical(document)  # refuses at once what the journal could not spell
     ensemble = Ensemble(tuple(detectors))
     parts = (tuple(catalogues), ensemble, health, tuple(rules))
-    return Rulebook(document, tick, *parts, dict(flags), dict(needs))
+    return Rulebook(document, tick, *parts, dict(flags), dict(needs), SCORES)
 
 
 def without_acts(rules: Rulebook) -> Rulebook:
@@ -82,7 +84,18 @@ def read_rulebook(document: Mapping[str, Any]) -> Rulebook:
         tuple(policies.read(one, "rulebook") for one in document["policies"]),
         document.get("flags", {}),
         document.get("needs", {}),
+        _hash_of(document),
     )
+
+
+def _hash_of(document: Mapping[str, Any]) -> str:
+    name: str = document.get("scores", "sha256")
+    if name not in HASHES:
+        raise StoreVersion(
+            f"rulebook: the scores are hashed with {name!r}; this release knows {list(HASHES)}",
+            hint="replay with the release that wrote it",
+        )
+    return name
 
 
 def carried_on(document: Mapping[str, Any]) -> Mapping[str, Any]:

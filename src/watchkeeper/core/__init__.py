@@ -11,7 +11,6 @@ what is returned.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -236,7 +235,8 @@ def take(
     state.pending.counts += observed.counts
     state.pending.hear(observed.evidence, len(state.last))
     entry_of = block.entry if len(observed.samples.row) == len(kept) else block.entry[kept]
-    blocks.tell(state.pending.scores, blocks.Block(observed.samples, entry_of), observed.scores)
+    block = blocks.Block(observed.samples, entry_of)
+    blocks.tell(state.pending.hashing(rulebook), block, observed.scores)
     return state, observed
 
 
@@ -349,7 +349,7 @@ def _steps(rulebook: Rulebook, state: State, concluded: Concluded, pending: Pend
                 tick=Millis(tick),
                 rulebook=rulebook.digest,
                 counts=pending.counts if first else Counts(),
-                scores=(pending.scores if first else hashlib.sha256()).hexdigest(),
+                scores=(pending if first else Pending()).hashing(rulebook).hexdigest(),
                 health=health,
                 decisions=decisions,
                 orders=orders,

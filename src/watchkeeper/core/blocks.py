@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from watchkeeper.core.state import Hash
 from watchkeeper.detectors import Samples
 from watchkeeper.detectors._ensemble import Scores
 from watchkeeper.model import Entry, Rows, pick
@@ -44,19 +45,19 @@ def follows(last: Entry, entry: Entry) -> bool:
     return bool(len(before) and len(after) and before[-1] < after[0])
 
 
-def tell(sha256: Any, block: Block, scores: Scores) -> None:
+def tell(hashed: Hash, block: Block, scores: Scores) -> None:
     """Hash what was scored and how, entry by entry: which were put together does not show."""
     columns: list[npt.NDArray[Any]] = [block.samples.row, block.samples.time, *scores[:6]]
     entry = block.entry
     if not _ascends(entry):
         order = np.argsort(entry, kind="stable")
         columns, entry = [column[order] for column in columns], entry[order]
-    columns = [np.ascontiguousarray(column) for column in columns]
+    parts = [(np.ascontiguousarray(column).data.cast("B"), column.itemsize) for column in columns]
     numbers = np.arange(int(entry[-1]) + 2, dtype=np.uint32) if len(entry) else entry
     starts = np.searchsorted(entry, numbers).tolist()
     for begin, end in itertools.pairwise(starts):
-        for column in columns:
-            sha256.update(column[begin:end].data)
+        for part, size in parts:
+            hashed.update(part[begin * size : end * size])
 
 
 def slices(samples: Samples, workers: int) -> list[Samples]:

@@ -6,14 +6,15 @@ A checkpoint holds exactly a `State`; everything in it follows from the journal.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload
 
 import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from blake3 import blake3
 
 from watchkeeper.contracts import Contract
 from watchkeeper.core.panel import Current
@@ -41,6 +42,19 @@ KEEP_EVERY = Millis(60_000)  # an unchanged assessment is kept this often
 TOGETHER, LEAST = 4, 16_384  # more evidence than so many times the series is put together
 
 
+class Hash(Protocol):
+    """A hash that is being computed."""
+
+    def update(self, data: memoryview, /) -> object:
+        """Go on with more bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the hash of all bytes so far."""
+
+
+HASHES: Mapping[str, Callable[[], Hash]] = {"sha256": hashlib.sha256, "blake3": blake3}
+
+
 @dataclass(frozen=True)
 class Rulebook:
     """Everything the telemetry is judged by, built from one canonical document.
@@ -48,6 +62,7 @@ class Rulebook:
     :param document: JSON-able; its digest names the rulebook in every step.
     :param tick: milliseconds between evaluations.
     :param flags: feature flags as configured. :param needs: the flag of each action that needs one.
+    :param scores: which of HASHES the steps name their scores by.
     """
 
     document: Mapping[str, Any]
@@ -58,6 +73,7 @@ class Rulebook:
     policies: tuple[Policy, ...]
     flags: Mapping[str, bool] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
+    scores: str = "sha256"  # as all did that do not say
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -226,7 +242,7 @@ class Pending:
 
     evidence: list[Arrived] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
-    scores: Any = field(default_factory=hashlib.sha256)
+    scores: Hash | None = None  # of the scores so far; None before the first
     size: int = 0  # of the evidence
 
     def hear(self, evidence: Arrived, series: int) -> None:
@@ -240,6 +256,12 @@ class Pending:
         if self.size > max(TOGETHER * series, LEAST):
             self.evidence = [together(self.evidence, series)]
             self.size = len(self.evidence[0].series)
+
+    def hashing(self, rulebook: Rulebook) -> Hash:
+        """Return the hash of the scores, to go on with; the rulebook of the first says which."""
+        if self.scores is None:
+            self.scores = HASHES[rulebook.scores]()
+        return self.scores
 
     @property
     def empty(self) -> bool:

@@ -32,6 +32,7 @@ BYTES = 96 << 20  # of memory, at most
 ROWS = BYTES // ((FINES + CELLS) * 8 * (1 + len(COLUMNS)))
 HELD = Millis(900_000)  # a row that was needed so lately is not taken from its series
 VIEWED = 256  # series of one entity that get a row because somebody looks
+ALARM = 1.0  # the score of a series that needs its row
 
 FINES_FIRST = np.arange(FINES)
 Slots = npt.NDArray[np.int32]
@@ -89,6 +90,23 @@ def keep(
                 cells[c, s, k] = said[k]
 
 
+@numba.njit(cache=True, nogil=True, fastmath=False)
+def need(slot: Slots, row: Rows, time: Times, score: Floats, needed: Times) -> int:
+    """Note of each row when its series last alarmed; return how many samples of others alarmed.
+
+    :param slot: the row of each series; -1: none. :param needed: of each row, when it last was.
+    """
+    without = 0
+    for i in range(len(row)):
+        if score[i] >= ALARM:
+            s = slot[row[i]]
+            if s < 0:
+                without += 1
+            else:
+                needed[s] = max(needed[s], time[i])
+    return without
+
+
 def reference_keep(
     rows: int, samples: Sequence[tuple[int, int, Sequence[float]]], cell: int, cells: int
 ) -> Any:
@@ -127,7 +145,9 @@ class Recent:
         self._now = 0
         self._lock = threading.Lock()
         nothing = np.zeros(0, np.int64)
-        self._write(nothing.astype(np.uint32), nothing, [np.zeros(0)] * len(COLUMNS))  # compiles
+        nobody = nothing.astype(np.uint32)
+        need(self._slot, nobody, nothing, np.zeros(0), self._needed)  # compiles
+        self._write(nobody, nothing, [np.zeros(0)] * len(COLUMNS))
 
     def add(self, observed: Observed, state: State) -> None:
         """Keep what was just observed."""
@@ -138,9 +158,9 @@ class Recent:
             self.state, self._series = state, state.series
             self._now = int(samples.arrived.max())
             self._welcome(len(state.series.entity))
-            odd = np.flatnonzero(scores.score >= 1.0)
-            if len(odd):
-                self._alarmed(samples.row[odd], samples.time[odd])
+            if need(self._slot, samples.row, samples.time, scores.score, self._needed):
+                alarmed = samples.row[scores.score >= ALARM]
+                self._make_room(np.unique(alarmed[self._slot[alarmed] < 0]).astype(np.int64))
             self._write(samples.row, samples.time, [getattr(scores, name) for name in COLUMNS])
 
     def of(self, entity: str) -> list[Sampled]:
@@ -253,13 +273,6 @@ class Recent:
         self._slot[first : first + len(free)] = free
         self._owner[free] = np.arange(first, first + len(free))
         self._used += len(free)
-
-    def _alarmed(self, row: Rows, time: Times) -> None:
-        """Let series keep their rows that have just alarmed, or give them one."""
-        slot = self._slot[row]
-        np.maximum.at(self._needed, slot[slot >= 0], time[slot >= 0])
-        if (slot < 0).any():
-            self._make_room(np.unique(row[slot < 0]).astype(np.int64))
 
     def _make_room(self, claims: Times) -> None:
         """Give rows to series that need one, of those that needed theirs longest ago."""
