@@ -8,11 +8,12 @@ the first whose labels are all there and not empty names the entity.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from watchkeeper.model import attributes_text
 
 Key = tuple[str, str, str]  # entity, metric, attributes
+REMEMBERED = 1024  # sets of labels of which it is known who may name their entity
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,9 @@ class Identity:
     """
 
     namings: tuple[Naming, ...] = NAMINGS
+    _fitting: dict[tuple[str, ...], list[Naming]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def key(self, metric: str, labels: Mapping[str, str], otherwise: str) -> Key:
         """Return the key of a series. Labels that name the entity are not repeated in it.
@@ -67,9 +71,8 @@ class Identity:
         said = labels.get("entity", "")
         if ":" in said.strip(":"):
             return said, metric, _rest(labels, ("entity",))
-        for naming in self.namings:
-            if naming.labels and naming.labels[0] not in labels:
-                continue  # most fit no series of one sender, and are told by this alone
+        fitting = self._fitting.get(names := tuple(labels))
+        for naming in self._fits(names) if fitting is None else fitting:
             if naming.metrics and not metric.startswith(naming.metrics):
                 continue
             if all(map(labels.get, naming.labels)):
@@ -79,6 +82,14 @@ class Identity:
                     _rest(labels, naming.labels),
                 )
         return otherwise, metric, _rest(labels, ())
+
+    def _fits(self, names: tuple[str, ...]) -> list[Naming]:
+        """Return the rules whose labels are all there; most series of a sender have the same."""
+        if len(self._fitting) >= REMEMBERED:
+            self._fitting.clear()
+        found = [one for one in self.namings if not {*one.labels} - {*names}]
+        self._fitting[names] = found
+        return found
 
 
 def _name(naming: Naming, labels: Mapping[str, str]) -> str:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tests.contracts.test_check import BOTH, HOST, NOW, accepted, batch
 
 from watchkeeper.contracts import Known, check, joined, read
+from watchkeeper.contracts._rules import bad_name
 from watchkeeper.key_table import KeyTable
-from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor
+from watchkeeper.model import KEYS, REJECTS, SAMPLES, Batch, Cursor, Reason, attributes_text
 from watchkeeper.receivers import Limits
 from watchkeeper.traffic import Quota
 
@@ -52,6 +53,32 @@ def test_what_is_accepted_is_what_one_would_accept_by_hand(rows):
     good = [row for row in rows if fits(row)]
     assert sorted(map(repr, accepted(checked))) == sorted(map(repr, good))
     assert checked.offered == checked.samples.num_rows + checked.rejected.num_rows == len(rows)
+
+
+WORDS = st.text(
+    st.sampled_from(["a", "Z", " ", ":", ",", "{", "}", "~", "\\", '"', "é", "\x00", "\u202e"]),
+    max_size=3,
+) | st.sampled_from(["x" * 20, "unit", "metric.kind", "counter"])
+SPELLINGS = [
+    attributes_text,
+    json.dumps,
+    lambda given: json.dumps(given, separators=(",", ":")),
+    lambda given: '{"a":"0",' + attributes_text({"b": "1", **given})[1:],
+]
+
+
+@given(st.dictionaries(WORDS, WORDS, max_size=3), st.sampled_from(SPELLINGS))
+def test_attributes_are_read_and_judged_alike_however_they_are_written(given, spelled):
+    contract = read({"name": "any", "version": 1, "entities": ["*"], "name_length_max": 19,
+                     "attributes_max": 2, "closed": False, "metrics": []}, "test")  # fmt: skip
+    text = spelled(given)
+    found = Known([contract]).index.rule("host", "m", text)
+    meant = json.loads(text)
+    names = [*meant, *(value for value in meant.values() if value)]
+    fine = len(meant) <= 2 and not any(bad_name(name, 19) for name in names)
+    assert found.reason is (None if fine else Reason.BAD_NAME)
+    assert found.attributes == (attributes_text(meant) if fine else text)
+    assert found.counter == (fine and meant.get("metric.kind") == "counter")
 
 
 @given(ROWS)

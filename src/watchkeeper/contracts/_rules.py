@@ -24,6 +24,10 @@ RULES_MAX = 200_000  # kinds of series remembered; a flood of new ones empties t
 # Control characters, and those that make a terminal show another text than the one stored. A
 # fixed list: str.isprintable changes with the interpreter's Unicode version.
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+# Attributes as nearly all are written: printable ASCII with nothing escaped, and no space in front.
+_WORD = r'"[!#-\[\]-~][ !#-\[\]-~]*"'
+_PLAIN = re.compile(rf"\{{{_WORD}:{_WORD}(?:,{_WORD}:{_WORD})*\}}")
+_SCAN = json.JSONDecoder().raw_decode  # does not ask what stands around a value
 
 
 class Rule(NamedTuple):
@@ -53,6 +57,22 @@ class Rule(NamedTuple):
         return self.counter if self.known is None else self.known.kind == "counter"
 
 
+class Given(NamedTuple):
+    """The attributes of a series as offered."""
+
+    text: str
+    values: dict[str, str]
+    plain: bool  # whether no name and no value is empty, or holds what nobody could read
+
+    @property
+    def canonical(self) -> str:
+        """Their canonical spelling."""
+        names = list(self.values)
+        if self.plain and names == sorted(names) and len(names) == self.text.count('":"'):
+            return self.text
+        return attributes_text(self.values)
+
+
 @dataclass(frozen=True)
 class Spelled:
     """One way to write one metric of one contract."""
@@ -79,7 +99,12 @@ class Index:
 
     def __init__(self, contracts: Sequence[Contract]) -> None:
         self.contracts = tuple(contracts)
-        self._kinds = [None if ANY in one.entities else set(one.entities) for one in contracts]
+        kinds = [None if ANY in one.entities else set(one.entities) for one in contracts]
+        self._others = [n for n, of in enumerate(kinds) if of is None]  # speak about any entity
+        self._speaking = {  # by the type of entity, where not only those do
+            kind: [n for n, of in enumerate(kinds) if of is None or kind in of]
+            for kind in set().union(*(of for of in kinds if of is not None))
+        }
         self._spelled: list[dict[str, list[Spelled]]] = []
         for contract in self.contracts:
             names: dict[str, list[Spelled]] = {}
@@ -91,20 +116,20 @@ class Index:
 
     def rule(self, kind: str, metric: str, attributes: str) -> Rule:
         """Decide about one kind of series: entity type, metric and attributes as offered."""
-        given = _attributes(attributes)
+        given = _given(attributes)
         if given is None:
             return _refused(
                 metric, attributes, Reason.BAD_NAME, "attributes are a JSON object of texts"
             )
-        speaking = [n for n, kinds in enumerate(self._kinds) if kinds is None or kind in kinds]
+        speaking = self._speaking.get(kind, self._others)
         for number in speaking:
             ways = self._spelled[number].get(metric)
-            found = ways and self._known(number, ways, metric, given)
+            found = ways and self._known(number, ways, metric, given.values)
             if found:
-                return self._named(found, metric, attributes, given)
+                return self._named(found, metric, given)
         for number in speaking:
             if not self.contracts[number].closed:
-                return self._named(self._open(number, metric, given), metric, attributes, given)
+                return self._named(self._open(number, metric, given), metric, given)
         who = ", ".join(self.contracts[n].label for n in speaking) or f"no contract for {kind!r}"
         return _refused(metric, attributes, Reason.UNKNOWN_METRIC, f"not named by {who}")
 
@@ -154,32 +179,33 @@ class Index:
             known=metric,
         )
 
-    def _open(self, number: int, metric: str, given: Mapping[str, str]) -> Rule:
+    def _open(self, number: int, metric: str, given: Given) -> Rule:
         contract = self.contracts[number]
         age = contract.max_age
         return Rule(
             contract=number,
             metric=metric,
-            attributes=attributes_text(given),
+            attributes=given.canonical,
             max_age=math.inf if age is None else age,
             skew=contract.future_skew,
             name_max=contract.name_length_max,
-            counter=given.get(KIND) == "counter" or metric.endswith(contract.counters),
+            counter=given.values.get(KIND) == "counter" or metric.endswith(contract.counters),
         )
 
-    def _named(self, rule: Rule, metric: str, attributes: str, given: Mapping[str, str]) -> Rule:
+    def _named(self, rule: Rule, metric: str, given: Given) -> Rule:
         """Refuse names that no operator could read or no page could show."""
         if rule.reason is not None:
             return rule
         contract = self.contracts[rule.contract]
-        wrong = bad_name(metric, contract.name_length_max)
-        for name, value in given.items():
-            wrong = wrong or bad_name(name, contract.name_length_max)
-            wrong = wrong or (value and bad_name(value, contract.name_length_max))
-        if not wrong and len(given) > contract.attributes_max:
+        wrong, longest = bad_name(metric, contract.name_length_max), contract.name_length_max
+        if not given.plain or len(given.text) > longest:  # else no part of it is too long
+            for name, value in given.values.items():
+                wrong = wrong or bad_name(name, longest)
+                wrong = wrong or (value and bad_name(value, longest))
+        if not wrong and len(given.values) > contract.attributes_max:
             wrong = f"at most {contract.attributes_max} attributes"
         if wrong:
-            return _refused(metric, attributes, Reason.BAD_NAME, wrong)
+            return _refused(metric, given.text, Reason.BAD_NAME, wrong)
         return rule
 
 
@@ -223,15 +249,18 @@ def _holds(where: Mapping[str, str | tuple[str, ...]], given: Mapping[str, str])
     return True
 
 
-def _attributes(text: str) -> dict[str, str] | None:
+def _given(text: str) -> Given | None:
+    """Read attributes; None when they are no JSON object of texts."""
     if text == "{}":
-        return {}
+        return Given(text, {}, plain=True)
+    if _PLAIN.fullmatch(text):
+        return Given(text, _SCAN(text)[0], plain=True)
     try:
         found = json.loads(text)
     except ValueError:
         return None
     fits = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
-    return found if fits else None
+    return Given(text, found, plain=False) if fits else None
 
 
 def _refused(metric: str, attributes: str, reason: Reason, detail: str) -> Rule:
