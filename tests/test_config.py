@@ -170,9 +170,10 @@ def test_a_rulebook_writes_every_default_out():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": 2}, "WK304 rulebook schema 2; this release reads 1"),
+        ({"schema": 3}, "WK304 rulebook schema 3; this release reads 1 to 2"),
         ({"schema": None}, "WK304 rulebook schema None"),
-        ({"scores": "md5"}, "WK304 rulebook: the scores are hashed with 'md5'; this release knows"),
+        ({"scores": "md5"}, "WK304 rulebook: scores are hashed with 'md5'; this release knows"),
+        ({"scores": None}, "WK304 rulebook: scores are hashed with None"),
     ],
 )
 def test_a_rulebook_of_another_schema_or_hash_is_refused(change, said):

@@ -372,10 +372,11 @@ def test_a_new_rulebook_holds_from_its_entry_on_and_replays(stores):
     stores.verify()
 
 
-def test_scores_are_hashed_as_the_rulebook_says_and_a_rulebook_that_does_not_say_means_sha256(
+def test_scores_are_hashed_as_the_rulebook_says_and_an_older_one_means_sha256(
     tmp_path, rulebook, monkeypatch
 ):
     older = {name: part for name, part in rulebook.document.items() if name != "scores"}
+    older["schema"] = 1
 
     def hashes(name, *documents):
         (tmp_path / name).mkdir()

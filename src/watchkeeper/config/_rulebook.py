@@ -18,7 +18,7 @@ from watchkeeper.errors import StoreVersion
 from watchkeeper.health import HealthModel
 from watchkeeper.model import Millis, canonical
 
-SCHEMA = 1
+SCHEMA = 2  # of 1, which names no hash of scores, all else is the same
 SCORES = "blake3"  # three times as fast as SHA-256 by the processor's own instructions
 _VERSIONS = ("version", "state_version")
 
@@ -69,12 +69,7 @@ def read_rulebook(document: Mapping[str, Any]) -> Rulebook:
         one of its methods, which would score differently.
     :raises ConfigError: a part of it no longer exists.
     """
-    schema = document.get("schema")
-    if schema != SCHEMA:
-        raise StoreVersion(
-            f"rulebook schema {schema!r}; this release reads {SCHEMA}",
-            hint="replay with the release that wrote it",
-        )
+    scores = _hash_of(document)
     return Rulebook(
         document,
         Millis(document["tick_ms"]),
@@ -84,18 +79,21 @@ def read_rulebook(document: Mapping[str, Any]) -> Rulebook:
         tuple(policies.read(one, "rulebook") for one in document["policies"]),
         document.get("flags", {}),
         document.get("needs", {}),
-        _hash_of(document),
+        scores,
     )
 
 
 def _hash_of(document: Mapping[str, Any]) -> str:
-    name: str = document.get("scores", "sha256")
-    if name not in HASHES:
-        raise StoreVersion(
-            f"rulebook: the scores are hashed with {name!r}; this release knows {list(HASHES)}",
-            hint="replay with the release that wrote it",
-        )
-    return name
+    """Return which hash names the scores. :raises StoreVersion: this release does not know it."""
+    schema, name = document.get("schema"), document.get("scores")
+    if schema == 1:
+        return "sha256"
+    if schema == SCHEMA and name in HASHES:
+        return str(name)
+    wrong = f"rulebook schema {schema!r}; this release reads 1 to {SCHEMA}"
+    if schema == SCHEMA:
+        wrong = f"rulebook: scores are hashed with {name!r}; this release knows {', '.join(HASHES)}"
+    raise StoreVersion(wrong, hint="replay with the release that wrote it")
 
 
 def carried_on(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -108,8 +106,7 @@ def carried_on(document: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         read_rulebook(document)
     except StoreVersion:
-        if document.get("schema") != SCHEMA:
-            raise
+        _hash_of(document)
         today = {
             **document,
             "detectors": [_of_today("detectors", spec) for spec in document["detectors"]],

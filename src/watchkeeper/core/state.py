@@ -73,7 +73,7 @@ class Rulebook:
     policies: tuple[Policy, ...]
     flags: Mapping[str, bool] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
-    scores: str = "sha256"  # as all did that do not say
+    scores: str = "sha256"
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
