@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.ingest.pairs import pairs
-from benchmarks.ingest.payloads import SHARD, Request, probe, requests
-from benchmarks.ingest.sender import Connection, Sent, send
+from benchmarks.ingest.payloads import SERIES, SHARD, WARM, Request, probe, requests
+from benchmarks.ingest.sender import Connection, expect_all, send
 from benchmarks.ingest.servers import KINDS, Server, binary, running
 from watchkeeper.ledger.sqlite import Sqlite
 
-SERIES, TICKS = 20_000, 600
-WARM = 64  # ticks: detectors score from the 17th on, and the newest ten minutes are kept in memory
+TICKS = 600
 TOUCHED = 3 << 30  # bytes
 MILLION_TICKS = 6
 GOALS = {"prometheus": 8.0, "victoria-metrics": 2.0}  # times ours, in samples per CPU second
@@ -58,7 +57,7 @@ def measured(name: str, folder: Path, all_requests: Sequence[Request], seconds: 
         steady = [request for request in all_requests if request.tick >= WARM]
         sent = send(server.port, server.path, steady, seconds=seconds)
         took = time.perf_counter() - begun
-        expect_all(server, sent)
+        expect_all(server.name, sent)
         server.settle(server)
         used, millions = server.cpu() - cpu, sent.samples / 1e6
         each = {k: (s - stages.get(k, 0.0)) / millions for k, s in spent(server).items()}
@@ -85,18 +84,12 @@ def touch_memory() -> None:
 
 def warm(server: Server, all_requests: Sequence[Request]) -> None:
     first = [request for request in all_requests if request.tick < WARM]
-    expect_all(server, send(server.port, server.path, first, seconds=600.0))
+    expect_all(server.name, send(server.port, server.path, first, seconds=600.0))
     server.settle(server)
 
 
 def spent(server: Server) -> dict[str, float]:
     return server.spent() if server.name == "watchkeeper" else {}
-
-
-def expect_all(server: Server, sent: Sent) -> None:
-    """Stop when something was refused: what is not stored is cheap."""
-    if sent.refused:
-        raise SystemExit(f"{server.name} refused requests: {dict(sent.refused)}")
 
 
 def compare(folder: Path, seconds: float, rounds: int, names: Sequence[str]) -> None:
@@ -136,7 +129,7 @@ def waits(folder: Path, seconds: float) -> None:
             warm(server, sent)
             steady = [request for request in sent if request.tick >= WARM]
             told = send(server.port, server.path, steady, seconds=2 * seconds, rate=rate)
-            expect_all(server, told)
+            expect_all(server.name, told)
             print(
                 f"acknowledged at {rate:,} samples/s: p50 {told.wait(0.5):.1f} ms,"
                 f" p99 {told.wait(0.99):.1f} ms (goal {goal} ms)",
@@ -211,7 +204,7 @@ def million(folder: Path, series: int) -> None:
             batch = list(itertools.islice(stream, series // SHARD))
             cpu, begun = server.cpu(), time.perf_counter()
             sent = send(server.port, server.path, batch, seconds=600.0)
-            expect_all(server, sent)
+            expect_all(server.name, sent)
             server.settle(server)
             print(
                 f"tick {tick}: {sent.samples:,} samples decided in"

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.ingest.payloads import Request, requests
-from benchmarks.ingest.sender import Sent, send
+from benchmarks.ingest.payloads import SERIES, WARM, Request, requests
+from benchmarks.ingest.sender import expect_all, send
 from benchmarks.ingest.servers import Server, running
 
 CONFIG = "version: 1\nsources: []\n"  # which every checkout knows
-SERIES, WARM = 20_000, 64  # ticks that are sent before anything counts
 PORTION = 24  # ticks: what one house is sent at a time
 AFTER = 0.5  # seconds after the last acknowledgement in which a house's work still counts
 
@@ -37,7 +36,8 @@ def pairs(folder: Path, other: Path, count: int) -> None:
             for name, checkout in (("other", other), ("ours", ours))
         ]
         for house in houses:
-            _sent(house, _of(by_tick, 0, WARM))
+            first = _of(by_tick, 0, WARM)
+            expect_all(house.name, send(house.port, house.path, first, seconds=600.0))
             house.settle(house)
         took: list[tuple[float, float]] = []
         for number in range(count):
@@ -62,17 +62,10 @@ def _of(by_tick: dict[int, list[Request]], begin: int, end: int) -> list[Request
     return [one for tick in range(begin, end) for one in by_tick[tick]]
 
 
-def _sent(house: Server, portion: Sequence[Request]) -> Sent:
-    sent = send(house.port, house.path, portion, seconds=600.0)
-    if sent.refused:
-        raise SystemExit(f"a house refused requests: {dict(sent.refused)}")
-    return sent
-
-
 def _cost(house: Server, portion: Sequence[Request]) -> float:
     """Return the processor time of a sample, in ns, until it is decided."""
     begun = _cpu(house)
-    sent = _sent(house, portion)
+    sent = expect_all(house.name, send(house.port, house.path, portion, seconds=600.0))
     while house.metric("watchkeeper_ledger_lag_entries") > 0:
         time.sleep(0.2)
     time.sleep(AFTER)

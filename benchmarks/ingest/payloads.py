@@ -19,6 +19,8 @@ import numpy as np
 STEP = 10  # seconds of telemetry between two ticks
 SHARD = 5_000  # series in one request
 HOST = 200  # series of one host
+SERIES = 20_000  # of the fleet that is compared with
+WARM = 64  # ticks: detectors score from the 17th on, and the newest ten minutes are kept in memory
 KINDS = ("count", "seconds", "bytes", "load", "constant")
 
 

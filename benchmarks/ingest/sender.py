@@ -32,6 +32,13 @@ class Sent:
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+def expect_all(name: str, sent: Sent) -> Sent:
+    """Stop when a server refused something: what is not stored is cheap."""
+    if sent.refused:
+        raise SystemExit(f"{name} refused requests: {dict(sent.refused)}")
+    return sent
+
+
 class Connection:
     """One kept connection."""
 
