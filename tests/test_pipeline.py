@@ -372,33 +372,36 @@ def test_a_new_rulebook_holds_from_its_entry_on_and_replays(stores):
     stores.verify()
 
 
-def test_scores_are_hashed_as_the_rulebook_says_and_an_older_one_means_sha256(
+def test_scores_are_hashed_as_the_rulebook_of_their_first_says_and_an_older_one_means_sha256(
     tmp_path, rulebook, monkeypatch
 ):
     older = {name: part for name, part in rulebook.document.items() if name != "scores"}
     older["schema"] = 1
+    newer = Control("rulebook", "test", canonical(rulebook.document))
+    nothing = Control("remark", "test", "{}")
 
-    def hashes(name, *documents):
+    def hashes(name, document, control):
+        """By tick, of 20 s; the control comes in the middle of the tick that ends after 11 s."""
         (tmp_path / name).mkdir()
-        stores = Stores(tmp_path / name, config.read_rulebook(documents[0])).begin()
-        for number, document in enumerate(documents):
-            if number:
-                at = Millis(START + 10_000 * number + 500)  # in the middle of a tick
-                stores.journal.note(Control("rulebook", "test", canonical(document)), at)
-            telemetry(stores, 10 * number + 10, after=10 * number)
-            drain(stores.decider())
+        stores = Stores(tmp_path / name, config.read_rulebook(document)).begin()
+        telemetry(stores, 10)
+        stores.offer([("host:a", CPU, START + 10_200, 0.3)], START + 10_300)
+        stores.journal.note(control, Millis(START + 10_500))
+        stores.offer([("host:a", CPU, START + 10_600, 0.4)], START + 10_700)
+        telemetry(stores, 20, after=11)
+        drain(stores.decider())
         stores.verify()
-        told = [json.loads(body)["scores"] for body in steps_of(stores)]
+        links = [link for link in stores.ledger.links() if link.kind == "step"]
+        told = {link.at - START: json.loads(link.body)["scores"] for link in links}
         stores.close()
         return told
 
-    now, before = hashes("now", rulebook.document), hashes("before", older)
-    assert not set(now) & set(before)
-    changed = hashes("changed", older, rulebook.document)
-    assert changed[: len(before)] == before
+    before = hashes("before", older, nothing)
+    changed = hashes("changed", older, newer)
+    assert before.keys() == changed.keys() >= {11_000, 12_000}
+    assert all((before[tick] == changed[tick]) == (tick <= 11_000) for tick in before)
     monkeypatch.setitem(state.HASHES, "blake3", hashlib.sha256)
-    assert hashes("the same bytes", rulebook.document) == before
-    assert hashes("all of them", older, rulebook.document) != changed
+    assert hashes("the same bytes", rulebook.document, nothing) == before
 
 
 def test_the_audit_chain_names_every_model_with_its_version_and_digest(stores):

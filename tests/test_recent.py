@@ -20,6 +20,7 @@ from watchkeeper.live._recent import (
     HELD,
     ROWS,
     Recent,
+    need,
     reference_keep,
 )
 from watchkeeper.model import KEYS, Counts
@@ -122,6 +123,24 @@ def test_the_kernel_keeps_what_its_slow_twin_keeps(rows, cut):
         expected |= dict([newest[mine]]) if mine in newest else {}
         got = zip(*(getattr(one, name).tolist() for name in COLUMNS), strict=True)
         assert dict(zip(one.time.tolist(), got, strict=True)) == expected
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 9), st.sampled_from([0.9, 1.0, 2, np.nan]))
+    )
+)
+def test_a_row_is_needed_as_lately_as_its_series_alarmed(said):
+    row, time, score = (
+        (np.array(column) for column in zip(*said, strict=True)) if said else [()] * 3
+    )
+    slot, needed = np.array([1, -1, 0, -1], np.int32), np.full(2, 5)
+    without = need(
+        slot, np.array(row, np.uint32), np.array(time, np.int64), np.array(score, float), needed
+    )
+    alarmed = [(slot[r], t) for r, t, s in said if s >= 1]
+    assert without == sum(s < 0 for s, _ in alarmed)
+    assert needed.tolist() == [max([5, *(t for s, t in alarmed if s == place)]) for place in (0, 1)]
 
 
 def test_when_rows_run_out_an_alarming_series_takes_one_that_nobody_needs():

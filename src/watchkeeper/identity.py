@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from watchkeeper.model import attributes_text
 
 Key = tuple[str, str, str]  # entity, metric, attributes
-REMEMBERED = 1024  # sets of labels of which it is known who may name their entity
+REMEMBERED, NAMES_MAX = 256, 32  # sets of labels of which it is known who fits; labels in one
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,12 @@ class Identity:
 
     def _fits(self, names: tuple[str, ...]) -> list[Naming]:
         """Return the rules whose labels are all there; most series of a sender have the same."""
-        if len(self._fitting) >= REMEMBERED:
-            self._fitting.clear()
-        found = [one for one in self.namings if not {*one.labels} - {*names}]
-        self._fitting[names] = found
+        there = set(names)
+        found = [one for one in self.namings if there.issuperset(one.labels)]
+        if len(names) <= NAMES_MAX:
+            if len(self._fitting) >= REMEMBERED:
+                self._fitting.clear()
+            self._fitting[names] = found
         return found
 
 

@@ -313,7 +313,7 @@ class Step:
     :param offset: the last journal entry this step has seen. :param tick: the tick's time.
     :param rulebook: digest of what it was judged by; contracts, detectors (name, version,
         parameters, state schema) and policies are in the journal under that digest.
-    :param scores: SHA-256 of the scores of every sample since the step before.
+    :param scores: hash of all scores since the step before; the rulebook says which.
     :param health: entities whose assessment changed enough to be kept.
     """
 

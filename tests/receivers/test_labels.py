@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.receivers.prometheus_naive import field, label
 
+from watchkeeper import identity
 from watchkeeper.identity import Identity, Naming
 from watchkeeper.model import attributes_text, canonical
 from watchkeeper.receivers import Limits
@@ -60,16 +61,26 @@ def test_attributes_are_spelled_as_any_canonical_json(attributes):
     assert attributes_text(attributes) == canonical(attributes)
 
 
-@pytest.mark.parametrize(
-    ("labels", "entity"),
-    [
-        ({"a": "1", "b": "2"}, "pair:1/2"),
-        ({"a": "1"}, "all:"),
-        ({"a": "", "b": "2"}, "all:"),
-        ({}, "all:"),
-    ],
-    ids=str,
-)
+NAMINGS = (Naming("pair", ("a", "b")), Naming("none", (), ("n_",)), Naming("all", ()))
+NAMED_AFTER = [
+    ({"a": "1", "b": "2"}, "pair:1/2"),
+    ({"a": "1"}, "all:"),
+    ({"a": "", "b": "2"}, "all:"),
+    ({}, "all:"),
+]
+
+
+@pytest.mark.parametrize(("labels", "entity"), NAMED_AFTER, ids=str)
 def test_the_first_naming_whose_labels_are_all_there_names_the_entity(labels, entity):
-    namings = (Naming("pair", ("a", "b")), Naming("none", (), ("n_",)), Naming("all", ()))
-    assert Identity(namings).key("m", labels, "source:x")[0] == entity
+    assert Identity(NAMINGS).key("m", labels, "source:x")[0] == entity
+
+
+def test_who_fits_is_remembered_of_few_sets_of_few_labels_and_does_not_show(monkeypatch):
+    monkeypatch.setattr(identity, "REMEMBERED", 2)
+    one = Identity(NAMINGS)
+    for labels, entity in 3 * NAMED_AFTER:
+        assert one.key("m", labels, "source:x")[0] == entity
+        assert one.key("m", labels | dict.fromkeys(map(str, range(40)), "x"), "")[0] == entity
+        assert len(one._fitting) <= 2
+        assert tuple(labels) in one._fitting
+        assert max(map(len, one._fitting)) <= 2

@@ -13,9 +13,9 @@ durable; only then is the answer sent. One bad record never costs its neighbours
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import pyarrow as pa
 
@@ -184,9 +184,8 @@ class Patient(Decoder, Protocol):
 
 def in_turns(decoder: Decoder, delivery: Delivery) -> Turns:
     """Decode in turns, or in one with a decoder that knows no other way."""
-    turns: Callable[[Delivery], Turns] | None = getattr(decoder, "turns", None)
-    if turns is not None:  # to ask whether it is Patient takes 20 us, every time
-        return (yield from turns(delivery))
+    if hasattr(decoder, "turns"):  # to ask whether it is Patient takes 20 us, every time
+        return (yield from cast("Patient", decoder).turns(delivery))
     return decoder.decode(delivery)
 
 
