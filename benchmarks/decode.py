@@ -11,17 +11,23 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable
+from typing import cast
 
 import cramjam
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from benchmarks.neighbours import flood
+from watchkeeper import config
+from watchkeeper.contracts import Known
 from watchkeeper.identity import Identity
-from watchkeeper.receivers import Decoder, Delivery, Limits
+from watchkeeper.receivers import Decoder, Delivery, Limits, Patient
 from watchkeeper.receivers._unpack import unpack
 from watchkeeper.receivers.influx import Influx
 from watchkeeper.receivers.remote_write import RemoteWrite
+from watchkeeper.traffic import Quota
 
 SERIES, ROUNDS, REPEATS = 5_000, 7, 20
+NEW = 40_000  # series that nobody has seen before
 START = 1_700_000_000_000
 V1 = "application/x-protobuf"
 V2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
@@ -76,8 +82,11 @@ def second(series: int, at: int) -> bytes:
 
 
 def delivery(raw: bytes, kind: str) -> Delivery:
+    return pushed(bytes(cramjam.snappy.compress_raw(raw)), kind)
+
+
+def pushed(body: bytes, kind: str) -> Delivery:
     headers = {"content-type": kind, "content-encoding": "snappy"}
-    body = bytes(cramjam.snappy.compress_raw(raw))
     return Delivery("POST", "/api/v1/write", {}, headers, body, START)  # type: ignore[arg-type]
 
 
@@ -161,6 +170,32 @@ def remote_write() -> None:
     told(
         "version 1, series never seen before", cost(lambda: opened().decode(one), 1), SERIES, naive
     )
+    for turn in (64, 128):
+        new_series(turn)
+
+
+def new_series(turn: int) -> None:
+    """Print what series cost that nobody has seen, and that their sender may not add.
+
+    :param turn: how many are read, and looked up, before others have their turn.
+    """
+    known = Known(config.load((), {}).rules.contracts)
+    limits = Limits(tenant_series=0)
+    decoder, share = cast("Patient", RemoteWrite().open(limits, Identity())), Quota(limits)
+    bodies, taken = list(flood(0, 2 * NEW, NEW // REPEATS)), list[float]()
+    for body in bodies:
+        begun = time.process_time()
+        turns = decoder.turns(pushed(body, V1))
+        more: int | None = None
+        while True:
+            try:
+                known.lookup(turns.send(more), share)
+            except StopIteration:
+                break
+            more = turn
+        taken.append(time.process_time() - begun)
+    warm = taken[REPEATS:]
+    told(f"series that may not be added, {turn} in a turn", sum(warm), NEW)
 
 
 def pieces(raw: bytes) -> list[bytes]:
