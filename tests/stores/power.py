@@ -15,6 +15,7 @@ are taken as durable, because the stores sync the folder after each that matters
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import weakref
@@ -99,6 +100,12 @@ class Disk(apsw.VFS):
 
     def _left(self) -> Image:
         """Return what this folder's files hold if the power goes now, by chance."""
+        while True:
+            # what is written beside us, and put in its place, has another name from then on
+            with contextlib.suppress(FileNotFoundError):
+                return self._found()
+
+    def _found(self) -> Image:
         assert self.folder is not None
         image = {}
         for path in sorted(self.folder.rglob("*")):

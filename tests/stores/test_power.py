@@ -313,3 +313,20 @@ def fail_from_checkpoint_on(disk):
             disk.sync_failure = 1.0
 
     return point
+
+
+def test_a_file_that_is_put_in_its_place_while_the_disk_is_looked_at_is_found_there(
+    tmp_path, monkeypatch
+):
+    disk, read = Disk("put in its place", 1), Path.read_bytes
+
+    def read_late(path):
+        if path.name == "head.new":
+            path.rename(tmp_path / "head")
+        return read(path)
+
+    disk.folder = tmp_path
+    (tmp_path / "head.new").write_bytes(b"new")
+    monkeypatch.setattr(Path, "read_bytes", read_late)
+    disk.cut()
+    assert disk.image == {"head": b"new"}
